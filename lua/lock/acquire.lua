@@ -1,0 +1,196 @@
+--- lock.acquire -- take the lock if it is free and nobody waits before `owner`; renew it if `owner` holds it.
+-- A lock that is not held goes to its waiters in order of arrival; a newcomer gets it only when nobody alive waits.
+-- A waiter calls again after wait_us, or when its mailbox receives '<owner> grant' (the lock is granted: call now,
+-- within 1 s, to claim it) or '<owner> <us>' (look again in that many microseconds). A waiter with a mailbox is
+-- forgotten after 30 s without a call, a poller after 2.5 s. A lease ends by its end_us; the fence is
+-- max(last + 1, now_us), kept for max(ttl, 60 s) after the lease: it rises for ever unless the keys are lost
+-- and the clock went back by more than the time since the last grant.
+-- KEYS[1] lock      hash    <prefix>rs1:{<name>}:lock
+-- KEYS[2] queue     zset    <prefix>rs1:{<name>}:queue
+-- KEYS[3] wait      hash    <prefix>rs1:{<name>}:wait
+-- ARGV[1] owner     token   of this acquisition, unique, chosen by the caller
+-- ARGV[2] ttl_us    int[1000..31622400000000]   lease length
+-- ARGV[3] mailbox   token|''   channel on which I am told of a grant; '' = I poll, '-' = I do not wait
+-- ARGV[4] hold      token|''   '' = plain; else this hold of a re-entrant owner: the lock is free when all holds are released
+-- ARGV[5] metadata  string[0..1024]   what others may read about the holder
+-- ARGV[6] now_us    int[0..4503599627370496]|''   '' = the server's clock
+-- RETURN  acquired  int     1 held by owner now, 0 not
+-- RETURN  fence     int     fencing token of the present holder, or of the last one
+-- RETURN  wait_us   int     0, or when to look again
+-- RETURN  rank      int     place in the queue from 0; -1 = not queued
+-- RETURN  at_us     int     the time at which this was decided
+-- ERROR   RSARG     an argument is malformed
+-- ERROR   RSSTATE   a key holds another type
+-- REPEAT  safe      the same owner and hold hold it once
+-- FLAGS   write
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local function integer(text, low, high)
+  if text and #text <= 16 and string.find(text, '^%d+$') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'.
+local function digits(x) return string.format('%.0f', x) end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and string.find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+local owner, mailbox, hold, metadata = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
+if #KEYS ~= 3 then return rsarg('KEYS', 'must name the lock, its queue and its wait hash') end
+if #ARGV ~= 6 then return rsarg('ARGV', 'must hold owner, ttl_us, mailbox, hold, metadata, now_us') end
+if not is_token(owner) then return rsarg('owner', 'must be a token') end
+local ttl_us = integer(ARGV[2], 1000, 31622400000000)
+if not ttl_us then return out_of_range('ttl_us', 1000, 31622400000000) end
+if mailbox ~= '' and not is_token(mailbox) then return rsarg('mailbox', "must be a token or ''") end
+if hold ~= '' and not is_token(hold) then return rsarg('hold', "must be a token or ''") end
+if #metadata > 1024 then return rsarg('metadata', 'must be at most 1024 bytes') end
+-- >>> _lib/lock
+-- One lock: a hash (owner, fence, end of the lease, ...), a zset of waiters in order of arrival, and a hash
+-- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered.
+local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
+local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
+local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
+local waiting = redis.pcall('ZCARD', QUEUE)
+if not found[1] and found.err or type(waiting) ~= 'number' or type(redis.pcall('HLEN', WAIT)) ~= 'number' then
+  return redis.error_reply('RSSTATE a key of the lock holds another type')
+end
+local lock = {
+  owner = found[1] or '', fence = tonumber(found[2] or 0), end_us = tonumber(found[3] or 0),
+  ttl_us = tonumber(found[4] or 0), claimed = found[5] == '1', previous = found[6] or '', holds = found[7] or '',
+}
+if lock.owner ~= '' and lock.end_us > now_us + lock.ttl_us then -- the clock went back: no lease outlives its length
+  lock.end_us = now_us + lock.ttl_us
+  redis.call('HSET', LOCK, 'end_us', digits(lock.end_us))
+end
+local function is_live() return lock.owner ~= '' and lock.end_us > now_us end
+local function keep() -- the fence outlives the lease, so that the next one is higher
+  local lease_us = is_live() and lock.end_us - now_us or 0
+  redis.call('PEXPIRE', LOCK, life_ms(lease_us + math.max(lock.ttl_us, 60000000)))
+end
+local function leave(token)
+  if waiting > 0 and redis.call('ZREM', QUEUE, token) == 1 then
+    redis.call('HDEL', WAIT, token)
+    waiting = waiting - 1
+  end
+end
+local function grant(token, lease_us, claimed)
+  lock.owner, lock.ttl_us, lock.claimed, lock.holds = token, lease_us, claimed, ''
+  lock.fence = math.max(lock.fence + 1, now_us)
+  lock.end_us = now_us + lease_us
+  redis.call('HSET', LOCK, 'owner', token, 'fence', digits(lock.fence), 'end_us', digits(lock.end_us), 'ttl_us',
+    digits(lease_us), 'claimed', claimed and '1' or '0', 'holds', '', 'mailbox', '', 'metadata', '')
+  keep()
+end
+-- Gives the free lock to the first waiter who is alive and can be reached; returns its token, or nil. `me` is
+-- the caller's token: it is here, so it needs no message. A poller ('' for a mailbox) is granted unseen and finds
+-- out at its next poll; a mailbox must be subscribed. Each mailbox is tried once. The next waiter of another
+-- mailbox is told to look again when the claim is over. At most 1000 waiters are looked at in one call.
+local function hand_over(me)
+  local tried, granted, at, seen = {}, nil, 0, 0
+  local function reached(box, message)
+    if tried[box] then return false end
+    tried[box] = true
+    return redis.call('HEXISTS', WAIT, '!' .. box) == 0 and redis.call('PUBLISH', box, message) > 0
+  end
+  while waiting > 0 and seen < 1000 do
+    local tokens = redis.call('ZRANGE', QUEUE, at, at + 99)
+    if #tokens == 0 then return granted end
+    local records = redis.call('HMGET', WAIT, unpack(tokens))
+    for i, token in ipairs(tokens) do
+      local alive_until, box = string.match(records[i] or '0|', '^(%d+)|(.*)$')
+      local alive = tonumber(alive_until) > now_us
+      seen, at = seen + 1, at + 1
+      if granted then
+        if alive and box ~= '' and reached(box, token .. ' ' .. digits(CLAIM_US + 1000)) then return granted end
+      elseif token == me then
+        return me
+      elseif not alive then
+        leave(token)
+        at = at - 1
+      elseif box == '' or reached(box, token .. ' grant') then
+        grant(token, CLAIM_US, false)
+        granted = token
+      end
+    end
+  end
+  return granted
+end
+-- <<< _lib/lock
+local BOX_ALIVE_US, POLL_ALIVE_US, POLL_US, LOOK_US = 30000000, 2500000, 500000, 10000000
+local polls, waits = mailbox == '', mailbox ~= '-'
+if waits and not polls then redis.call('HDEL', WAIT, '!' .. mailbox) end -- it calls, so it is alive
+
+local function hold_it()
+  if not lock.claimed then leave(owner) end
+  lock.claimed, lock.ttl_us, lock.end_us = true, ttl_us, now_us + ttl_us
+  if hold ~= '' and not string.find(' ' .. lock.holds .. ' ', ' ' .. hold .. ' ', 1, true) then
+    lock.holds = lock.holds == '' and hold or lock.holds .. ' ' .. hold
+  end
+  redis.call('HSET', LOCK, 'end_us', digits(lock.end_us), 'ttl_us', digits(ttl_us), 'claimed', '1', 'holds', lock.holds,
+    'mailbox', waits and mailbox or '', 'metadata', metadata)
+  keep()
+  return { 1, lock.fence, 0, -1, now_us }
+end
+if lock.owner == owner and is_live() then return hold_it() end -- a claim, a renewal or a repeat
+
+if not is_live() then
+  if lock.owner ~= '' and not lock.claimed then -- the grant was left unanswered: that waiter is gone
+    local silent = string.match(redis.call('HGET', WAIT, lock.owner) or '', '|(.+)$')
+    leave(lock.owner)
+    if silent and lock.owner ~= owner then
+      redis.call('HSET', WAIT, '!' .. silent, '1')
+      redis.call('PEXPIRE', WAIT, life_ms(BOX_ALIVE_US + 60000000))
+    end
+  end
+  local winner = hand_over(owner)
+  if not winner or winner == owner then
+    leave(owner)
+    grant(owner, ttl_us, true)
+    return hold_it()
+  end
+end
+if not waits then return { 0, lock.fence, math.max(lock.end_us - now_us, 1000), -1, now_us } end
+
+local rank = redis.call('ZRANK', QUEUE, owner)
+if not rank then
+  local last = redis.call('ZREVRANGE', QUEUE, 0, 0, 'WITHSCORES')
+  redis.call('ZADD', QUEUE, digits(math.max(now_us, tonumber(last[2] or 0) + 1)), owner)
+  rank = waiting
+end
+redis.call('HSET', WAIT, owner, digits(now_us + (polls and POLL_ALIVE_US or BOX_ALIVE_US)) .. '|' .. mailbox)
+local life = life_ms(BOX_ALIVE_US + 60000000)
+redis.call('PEXPIRE', QUEUE, life)
+redis.call('PEXPIRE', WAIT, life)
+local wait_us = lock.end_us - now_us + 1000 + rank * CLAIM_US
+return { 0, lock.fence, math.max(1000, math.min(wait_us, polls and POLL_US or LOOK_US)), rank, now_us }

@@ -1,0 +1,161 @@
+--- lock.release -- let go: of the lock, of one hold of it, or of a place in the queue; hand it to the next waiter.
+-- A waiter that gives up releases its token as well: the lock may have been granted to it meanwhile.
+-- KEYS[1] lock      hash    <prefix>rs1:{<name>}:lock
+-- KEYS[2] queue     zset    <prefix>rs1:{<name>}:queue
+-- KEYS[3] wait      hash    <prefix>rs1:{<name>}:wait
+-- ARGV[1] owner     token   as given to lock.acquire
+-- ARGV[2] hold      token|''   the hold to let go; '' = all
+-- ARGV[3] now_us    int[0..4503599627370496]|''   '' = the server's clock
+-- RETURN  released  int     1 = it was held until now, or the last release was this one; 0 = it was not (a lost lease, a waiter)
+-- RETURN  holds     int     holds that the owner still has
+-- RETURN  at_us     int     the time at which this was decided
+-- ERROR   RSARG     an argument is malformed
+-- ERROR   RSSTATE   a key holds another type
+-- REPEAT  safe      says 1 again until somebody else has released; then 0
+-- FLAGS   write
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local function integer(text, low, high)
+  if text and #text <= 16 and string.find(text, '^%d+$') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'.
+local function digits(x) return string.format('%.0f', x) end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and string.find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+local owner, hold = ARGV[1], ARGV[2]
+if #KEYS ~= 3 then return rsarg('KEYS', 'must name the lock, its queue and its wait hash') end
+if #ARGV ~= 3 then return rsarg('ARGV', 'must hold owner, hold, now_us') end
+if not is_token(owner) then return rsarg('owner', 'must be a token') end
+if hold ~= '' and not is_token(hold) then return rsarg('hold', "must be a token or ''") end
+-- >>> _lib/lock
+-- One lock: a hash (owner, fence, end of the lease, ...), a zset of waiters in order of arrival, and a hash
+-- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered.
+local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
+local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
+local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
+local waiting = redis.pcall('ZCARD', QUEUE)
+if not found[1] and found.err or type(waiting) ~= 'number' or type(redis.pcall('HLEN', WAIT)) ~= 'number' then
+  return redis.error_reply('RSSTATE a key of the lock holds another type')
+end
+local lock = {
+  owner = found[1] or '', fence = tonumber(found[2] or 0), end_us = tonumber(found[3] or 0),
+  ttl_us = tonumber(found[4] or 0), claimed = found[5] == '1', previous = found[6] or '', holds = found[7] or '',
+}
+if lock.owner ~= '' and lock.end_us > now_us + lock.ttl_us then -- the clock went back: no lease outlives its length
+  lock.end_us = now_us + lock.ttl_us
+  redis.call('HSET', LOCK, 'end_us', digits(lock.end_us))
+end
+local function is_live() return lock.owner ~= '' and lock.end_us > now_us end
+local function keep() -- the fence outlives the lease, so that the next one is higher
+  local lease_us = is_live() and lock.end_us - now_us or 0
+  redis.call('PEXPIRE', LOCK, life_ms(lease_us + math.max(lock.ttl_us, 60000000)))
+end
+local function leave(token)
+  if waiting > 0 and redis.call('ZREM', QUEUE, token) == 1 then
+    redis.call('HDEL', WAIT, token)
+    waiting = waiting - 1
+  end
+end
+local function grant(token, lease_us, claimed)
+  lock.owner, lock.ttl_us, lock.claimed, lock.holds = token, lease_us, claimed, ''
+  lock.fence = math.max(lock.fence + 1, now_us)
+  lock.end_us = now_us + lease_us
+  redis.call('HSET', LOCK, 'owner', token, 'fence', digits(lock.fence), 'end_us', digits(lock.end_us), 'ttl_us',
+    digits(lease_us), 'claimed', claimed and '1' or '0', 'holds', '', 'mailbox', '', 'metadata', '')
+  keep()
+end
+-- Gives the free lock to the first waiter who is alive and can be reached; returns its token, or nil. `me` is
+-- the caller's token: it is here, so it needs no message. A poller ('' for a mailbox) is granted unseen and finds
+-- out at its next poll; a mailbox must be subscribed. Each mailbox is tried once. The next waiter of another
+-- mailbox is told to look again when the claim is over. At most 1000 waiters are looked at in one call.
+local function hand_over(me)
+  local tried, granted, at, seen = {}, nil, 0, 0
+  local function reached(box, message)
+    if tried[box] then return false end
+    tried[box] = true
+    return redis.call('HEXISTS', WAIT, '!' .. box) == 0 and redis.call('PUBLISH', box, message) > 0
+  end
+  while waiting > 0 and seen < 1000 do
+    local tokens = redis.call('ZRANGE', QUEUE, at, at + 99)
+    if #tokens == 0 then return granted end
+    local records = redis.call('HMGET', WAIT, unpack(tokens))
+    for i, token in ipairs(tokens) do
+      local alive_until, box = string.match(records[i] or '0|', '^(%d+)|(.*)$')
+      local alive = tonumber(alive_until) > now_us
+      seen, at = seen + 1, at + 1
+      if granted then
+        if alive and box ~= '' and reached(box, token .. ' ' .. digits(CLAIM_US + 1000)) then return granted end
+      elseif token == me then
+        return me
+      elseif not alive then
+        leave(token)
+        at = at - 1
+      elseif box == '' or reached(box, token .. ' grant') then
+        grant(token, CLAIM_US, false)
+        granted = token
+      end
+    end
+  end
+  return granted
+end
+-- <<< _lib/lock
+local named = hold ~= '' and hold or owner
+if lock.owner ~= owner then
+  leave(owner)
+  return { lock.previous == named and 1 or 0, 0, now_us }
+end
+local held, rest = is_live() and lock.claimed, {}
+if hold ~= '' then
+  local had = false
+  for each in string.gmatch(lock.holds, '%S+') do
+    if each == hold then had = true else rest[#rest + 1] = each end
+  end
+  if not had and lock.claimed then return { lock.previous == hold and 1 or 0, #rest, now_us } end
+  if #rest > 0 and held then
+    redis.call('HSET', LOCK, 'holds', table.concat(rest, ' '), 'previous', hold)
+    return { 1, #rest, now_us }
+  end
+  held = held and had
+end
+leave(owner)
+-- The first write of a release is one that passes when memory is full; those after it then pass too.
+redis.call('HDEL', LOCK, 'owner', 'end_us', 'claimed', 'holds', 'mailbox', 'metadata')
+lock.owner, lock.end_us = '', 0
+redis.call('HSET', LOCK, 'previous', held and named or '')
+keep()
+hand_over('')
+return { held and 1 or 0, 0, now_us }

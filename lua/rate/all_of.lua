@@ -1,0 +1,380 @@
+--- rate.all_of -- several limits at once, all or nothing: may a request pass under m limits of any algorithm?
+-- A request is charged to all of its m keys or to none; a refused one writes nothing. The limits that refused it
+-- are those whose retry_us is not 0; it was admitted where all m are 0. Several requests may travel in one call,
+-- under the same m limits: request r has KEYS[(r-1)m+1] to KEYS[rm]. One key belongs to one limit.
+-- Each limit promises what rate.<algorithm> promises alone.
+-- KEYS[i] key       string   i=1..n   n=1..128, a multiple of m   <prefix>rs1:{<tag>}:...:<algorithm>, all in one slot
+-- ARGV[1] m         int[1..32]   limits
+-- ARGV[2+4(j-1)] algorithm  enum gcra|sliding_log|sliding_window|fixed_window   j=1..m
+-- ARGV[3+4(j-1)] count      int[1..1000000000000000]   j=1..m   units per window; gcra at most 10^9, sliding_log 10^7
+-- ARGV[4+4(j-1)] window_us  int[1..315576000000000]   j=1..m   length of the window
+-- ARGV[5+4(j-1)] burst      int[0..1000000000]   j=1..m   gcra: as in rate.gcra, at least 1; the others: 0
+-- ARGV[2+4m] charge    int[0..1]   1 = charge what is admitted, 0 = only look
+-- ARGV[2+4m+r] cost    int[1..1000000000000000]   r=1..n/m   units that request r asks of each of its limits
+-- ARGV[3+4m+n/m] now_us  int[0..4503599627370496]|''   '' = the server's clock
+-- RETURN  at_us     int     the time at which this was decided
+-- RETURN per item  retry_us     int   0 = this limit would admit; t > 0 = it passes in t microseconds; -1 = never; -2 = the key holds something else, untouched
+-- RETURN per item  remaining    int   units left now
+-- RETURN per item  reset_us     int   0, or when nothing of what was admitted counts any more
+-- ERROR   RSARG     an argument is malformed
+-- REPEAT  charges again: a retried call may refuse too much, never admit too much
+-- FLAGS   write
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local function integer(text, low, high)
+  if text and #text <= 16 and string.find(text, '^%d+$') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'.
+local function digits(x) return string.format('%.0f', x) end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/pack
+-- Integers below 2^53 as 7 bytes, big end first: plain Lua 5.1, where servers differ in `struct` and `bit`.
+local char, byte, floor = string.char, string.byte, math.floor
+local function pack(x)
+  local high = floor(x / 16777216)
+  local low = x - high * 16777216
+  return char(floor(high / 16777216), floor(high / 65536) % 256, floor(high / 256) % 256, high % 256,
+    floor(low / 65536), floor(low / 256) % 256, low % 256)
+end
+local function unpack_at(text, at)
+  local a, b, c, d, e, f, g = byte(text, at, at + 6)
+  return (((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g
+end
+-- <<< _lib/pack
+-- >>> _lib/strings
+-- The text of a string key; '' where there is none; nil where the key holds another type.
+local function text_of(key)
+  local text = redis.pcall('GET', key)
+  if not text then return '' end
+  return type(text) == 'string' and text or nil
+end
+-- <<< _lib/strings
+-- >>> _lib/gcra
+-- Generic cell rate algorithm (ITU-T I.371). The key is a string with one integer, the theoretical arrival
+-- time `tat` in microseconds: a hit moves it on by cost * interval, and it may run ahead of now by
+-- burst * interval. interval = ceil(window_us / count), so the rate is never above count per window.
+local gcra = { max_count = 1000000000 }
+function gcra.limit(count, window_us, burst)
+  local interval = math.ceil(window_us / count)
+  return { capacity = burst, interval = interval, full_us = burst * interval }
+end
+function gcra.load(key)
+  local text = text_of(key)
+  if not text then return nil end
+  if text == '' then return { tat = 0 } end
+  local tat = integer(text, 0, 9007199254740991)
+  return tat and { tat = tat }
+end
+function gcra.wait(limit, state, cost)
+  local start = state.tat > now_us and state.tat or now_us
+  local wait = start + cost * limit.interval - limit.full_us - now_us
+  return wait > 0 and wait or 0
+end
+function gcra.take(limit, state, cost)
+  state.tat = (state.tat > now_us and state.tat or now_us) + cost * limit.interval
+end
+function gcra.view(limit, state)
+  local debt = state.tat > now_us and state.tat - now_us or 0
+  local left = math.floor((limit.full_us - debt) / limit.interval)
+  return left > 0 and left or 0, debt
+end
+function gcra.save(key, _, state)
+  redis.call('SET', key, digits(state.tat), 'PX', life_ms(state.tat - now_us))
+end
+-- <<< _lib/gcra
+-- >>> _lib/sliding_log
+-- Exact sliding log: a ring of 7-byte stamps in one string. 29 bytes of header: 'L', then capacity, head (the
+-- slot written next), live count and newest stamp, 7 bytes each. Slot i lies at 29 + 7i. The ring doubles as
+-- it fills, up to the limit, and never shrinks, so that a limit may change from call to call.
+local sliding_log = { max_count = 10000000 }
+function sliding_log.limit(count, window_us) return { capacity = count, window_us = window_us } end
+function sliding_log.load(key)
+  local text = redis.pcall('GETRANGE', key, 0, 28)
+  if type(text) ~= 'string' then return nil end
+  if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
+  if #text < 29 or byte(text, 1) ~= 76 then return nil end
+  return { key = key, size = unpack_at(text, 2), head = unpack_at(text, 9), live = unpack_at(text, 16),
+    newest = unpack_at(text, 23) }
+end
+local function stamp(state, i) -- of the i-th oldest live one, from 0
+  local at = 29 + (state.head - state.live + i) % state.size * 7
+  return unpack_at(redis.call('GETRANGE', state.key, at, at + 6), 1)
+end
+-- Lets go what has left the window: a gallop from the oldest, then bisection between its last two steps.
+local function forget(state, edge)
+  if state.live == 0 or stamp(state, 0) > edge then return end
+  local gone = state.live
+  if state.newest > edge then
+    local low, step = 0, 1
+    while low + step < gone and stamp(state, low + step) <= edge do low, step = low + step, step * 2 end
+    local high = low + step < gone and low + step or gone - 1
+    while high - low > 1 do
+      local middle = floor((low + high) / 2)
+      if stamp(state, middle) <= edge then low = middle else high = middle end
+    end
+    gone = high
+  end
+  state.live = state.live - gone
+end
+function sliding_log.wait(limit, state, cost)
+  local at = state.newest > now_us and state.newest or now_us
+  if state.seen ~= at then
+    forget(state, at - limit.window_us)
+    state.seen = at
+  end
+  local excess = state.live + cost - limit.capacity
+  if excess <= 0 then return 0 end
+  return stamp(state, excess - 1) + limit.window_us - now_us
+end
+local function grow(limit, state, need)
+  local key, first, live = state.key, 29 + (state.head - state.live) % state.size * 7, ''
+  if state.live > 0 then
+    local till = 29 + state.head * 7
+    if first < till then live = redis.call('GETRANGE', key, first, till - 1)
+    else
+      live = redis.call('GETRANGE', key, first, 29 + state.size * 7 - 1)
+      if till > 29 then live = live .. redis.call('GETRANGE', key, 29, till - 1) end
+    end
+  end
+  state.size = math.min(math.max(need * 2, 64), math.max(limit.capacity, need))
+  state.head = state.live % state.size
+  redis.call('SET', key, string.rep('\0', 29) .. live)
+end
+function sliding_log.take(limit, state, cost)
+  local need = state.live + cost
+  if need > state.size then grow(limit, state, need) end
+  state.newest = state.newest > now_us and state.newest or now_us
+  state.seen = state.newest
+  local one, room = pack(state.newest), state.size - state.head
+  local fit = cost < room and cost or room
+  redis.call('SETRANGE', state.key, digits(29 + state.head * 7), fit == 1 and one or string.rep(one, fit))
+  if cost > fit then redis.call('SETRANGE', state.key, 29, string.rep(one, cost - fit)) end
+  state.head, state.live = (state.head + cost) % state.size, need
+end
+function sliding_log.view(limit, state)
+  local left = limit.capacity - state.live
+  return left > 0 and left or 0, state.live > 0 and state.newest + limit.window_us - now_us or 0
+end
+function sliding_log.save(key, limit, state)
+  redis.call('SETRANGE', key, 0, 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
+  redis.call('PEXPIRE', key, life_ms(state.newest + limit.window_us - now_us))
+end
+-- <<< _lib/sliding_log
+-- >>> _lib/sliding_window
+-- Sliding window of sub-buckets, the oldest counted whole: never over the limit, late by less than one
+-- sub-bucket (window_us / 60). The key is a string: 'W', the units in all buckets (7 bytes), then from the
+-- oldest on (the last microsecond of the bucket, 7 bytes; its units, 7 bytes). A bucket carries its own end,
+-- so the window may change from call to call.
+local sliding_window = { max_count = 1000000000000000 }
+function sliding_window.limit(count, window_us)
+  return { capacity = count, window_us = window_us, width = math.ceil(window_us / 60) }
+end
+function sliding_window.load(key)
+  local text = text_of(key)
+  if not text then return nil end
+  if text == '' then return { total = 0, first = 1, buckets = '' } end
+  if byte(text, 1) ~= 87 or (#text - 8) % 14 ~= 0 then return nil end
+  return { total = unpack_at(text, 2), first = 1, buckets = string.sub(text, 9) }
+end
+function sliding_window.wait(limit, state, cost)
+  local at = state.first
+  while at < #state.buckets and unpack_at(state.buckets, at) + limit.window_us <= now_us do
+    state.total = state.total - unpack_at(state.buckets, at + 7)
+    at = at + 14
+  end
+  state.first = at
+  local excess, wait = state.total + cost - limit.capacity, 0
+  while excess > 0 do
+    wait = unpack_at(state.buckets, at) + limit.window_us - now_us
+    excess = excess - unpack_at(state.buckets, at + 7)
+    at = at + 14
+  end
+  return wait
+end
+function sliding_window.take(limit, state, cost)
+  local newest = #state.buckets - 13
+  -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
+  if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
+    local units = unpack_at(state.buckets, newest + 7) + cost
+    state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
+  else
+    local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
+    state.buckets = state.buckets .. pack(last_us) .. pack(cost)
+  end
+  state.total = state.total + cost
+end
+function sliding_window.view(limit, state)
+  local left = limit.capacity - state.total
+  local reset = state.total > 0 and unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us or 0
+  return left > 0 and left or 0, reset
+end
+function sliding_window.save(key, limit, state)
+  redis.call('SET', key, 'W' .. pack(state.total) .. string.sub(state.buckets, state.first), 'PX',
+    life_ms(unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us))
+end
+-- <<< _lib/sliding_window
+-- >>> _lib/fixed_window
+-- Fixed window. The key is a string 'start_us:used'; a window starts at its first hit and ends window_us later.
+local fixed_window = { max_count = 1000000000000000 }
+function fixed_window.limit(count, window_us) return { capacity = count, window_us = window_us } end
+function fixed_window.load(key)
+  local text = text_of(key)
+  if not text then return nil end
+  if text == '' then return { start = 0, used = 0 } end
+  local start, used = string.match(text, '^(%d+):(%d+)$')
+  start, used = integer(start, 0, 9007199254740991), integer(used, 0, 9007199254740991)
+  return start and used and { start = start, used = used }
+end
+function fixed_window.wait(limit, state, cost)
+  if state.used > 0 and now_us - state.start >= limit.window_us then state.used = 0 end
+  return cost > limit.capacity - state.used and state.start + limit.window_us - now_us or 0
+end
+function fixed_window.take(_, state, cost)
+  if state.used == 0 then state.start = now_us end
+  state.used = state.used + cost
+end
+function fixed_window.view(limit, state)
+  local left = limit.capacity - state.used
+  return left > 0 and left or 0, state.used > 0 and state.start + limit.window_us - now_us or 0
+end
+function fixed_window.save(key, limit, state)
+  redis.call('SET', key, digits(state.start) .. ':' .. digits(state.used), 'PX',
+    life_ms(state.start + limit.window_us - now_us))
+end
+-- <<< _lib/fixed_window
+-- >>> _lib/limits
+-- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
+local function read_limit(algorithm, at, has_burst)
+  local count = integer(ARGV[at], 1, algorithm.max_count)
+  if not count then return nil, out_of_range('count', 1, algorithm.max_count) end
+  local window_us = integer(ARGV[at + 1], 1, 315576000000000)
+  if not window_us then return nil, out_of_range('window_us', 1, 315576000000000) end
+  if not has_burst then return algorithm.limit(count, window_us) end
+  local burst = integer(ARGV[at + 2], 1, 1000000000)
+  if not burst then return nil, out_of_range('burst', 1, 1000000000) end
+  if burst * math.ceil(window_us / count) > 4503599627370496 then
+    return nil, rsarg('burst', 'times ceil(window_us / count) must be at most 4503599627370496')
+  end
+  return algorithm.limit(count, window_us, burst)
+end
+-- <<< _lib/limits
+-- >>> _lib/rules
+-- Reads m groups (algorithm, count, window_us, burst) from ARGV[first] on.
+local algorithms = {
+  gcra = gcra, sliding_log = sliding_log, sliding_window = sliding_window, fixed_window = fixed_window,
+}
+local function read_rules(m, first)
+  local rules = {}
+  for j = 1, m do
+    local at = first + 4 * (j - 1)
+    local algorithm = algorithms[ARGV[at]]
+    if not algorithm then
+      return nil, rsarg('algorithm', 'must be gcra, sliding_log, sliding_window or fixed_window')
+    end
+    if algorithm ~= gcra and ARGV[at + 3] ~= '0' then
+      return nil, rsarg('burst', 'must be 0 where the algorithm is not gcra')
+    end
+    local limit, malformed = read_limit(algorithm, at + 1, algorithm == gcra)
+    if not limit then return nil, malformed end
+    rules[j] = { algorithm = algorithm, limit = limit }
+  end
+  return rules
+end
+-- <<< _lib/rules
+-- >>> _lib/hits
+-- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
+-- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
+-- type-checked before the first write, each once, so that a key named twice counts twice.
+local function hits(rules, first_cost, most)
+  local width, total = #rules, #KEYS
+  if total == 0 or total % width ~= 0 or total > most then
+    return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
+  end
+  local requests = total / width
+  if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
+  local charge = ARGV[first_cost - 1]
+  if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+  local costs, states, rule_of = {}, {}, {}
+  for r = 1, requests do
+    local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
+    if not cost then return out_of_range('cost', 1, 1000000000000000) end
+    costs[r] = cost
+  end
+  for i = 1, total do
+    local key, rule = KEYS[i], rules[(i - 1) % width + 1]
+    if rule_of[key] == nil then
+      rule_of[key], states[key] = rule, rule.algorithm.load(key) or false
+    elseif rule_of[key] ~= rule then
+      return rsarg('KEYS', 'names one key under two limits')
+    end
+  end
+  local reply, at, dirty = { now_us }, 1, {}
+  for r = 1, requests do
+    local first, admitted = (r - 1) * width, charge == '1'
+    for j = 1, width do
+      local rule, state = rules[j], states[KEYS[first + j]]
+      local wait = -2
+      if state then
+        local never = costs[r] > rule.limit.capacity
+        wait = rule.algorithm.wait(rule.limit, state, never and 0 or costs[r])
+        if never then wait = -1 end
+      end
+      reply[at + j * 3 - 2] = wait
+      admitted = admitted and wait == 0
+    end
+    for j = 1, width do
+      local key, rule = KEYS[first + j], rules[j]
+      local state, left, reset = states[key], 0, 0
+      if admitted then
+        rule.algorithm.take(rule.limit, state, costs[r])
+        dirty[key] = true
+      end
+      if state then left, reset = rule.algorithm.view(rule.limit, state) end
+      reply[at + j * 3 - 1], reply[at + j * 3] = left, reset
+    end
+    at = at + width * 3
+  end
+  for i = 1, total do
+    local key = KEYS[i]
+    if dirty[key] then
+      dirty[key] = nil
+      rule_of[key].algorithm.save(key, rule_of[key].limit, states[key])
+    end
+  end
+  return reply
+end
+-- <<< _lib/hits
+local m = integer(ARGV[1], 1, 32)
+if not m then return out_of_range('m', 1, 32) end
+local rules, malformed = read_rules(m, 2)
+if not rules then return malformed end
+return hits(rules, 3 + 4 * m, 128)

@@ -1,0 +1,174 @@
+--- rate.fixed_window -- fixed window that starts at the first hit: may n requests pass, each of a key of its own, under one limit?
+-- Promise: a window [first hit, first hit + window_us) admits at most count units, so any span of window_us at most 2 * count.
+-- Memory: two integers.
+-- A refused request writes nothing. A key named twice is counted twice, in order. Requests are independent.
+-- Asked again after retry_us a request is admitted, if nobody else came first; one microsecond before, it is not.
+-- KEYS[i] key       string   i=1..n   n=1..512   <prefix>rs1:{<key>}:rate:<limiter>:<limit>:fixed_window
+-- ARGV[1] count     int[1..1000000000000000]   units per window
+-- ARGV[2] window_us int[1..315576000000000]   length of the window
+-- ARGV[3] charge    int[0..1]   1 = charge what is admitted, 0 = only look
+-- ARGV[3+i] cost    int[1..1000000000000000]   i=1..n   units that request i asks for
+-- ARGV[4+n] now_us  int[0..4503599627370496]|''   '' = the server's clock
+-- RETURN  at_us     int     the time at which this was decided
+-- RETURN per item  retry_us     int   0 = admitted; t > 0 = refused, passes in t microseconds; -1 = refused, never passes (cost > count); -2 = the key holds something else, untouched
+-- RETURN per item  remaining    int   units left now
+-- RETURN per item  reset_us     int   0, or when nothing of what was admitted counts any more
+-- ERROR   RSARG     an argument is malformed
+-- REPEAT  charges again: a retried call may refuse too much, never admit too much
+-- FLAGS   write
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local function integer(text, low, high)
+  if text and #text <= 16 and string.find(text, '^%d+$') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'.
+local function digits(x) return string.format('%.0f', x) end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/strings
+-- The text of a string key; '' where there is none; nil where the key holds another type.
+local function text_of(key)
+  local text = redis.pcall('GET', key)
+  if not text then return '' end
+  return type(text) == 'string' and text or nil
+end
+-- <<< _lib/strings
+-- >>> _lib/fixed_window
+-- Fixed window. The key is a string 'start_us:used'; a window starts at its first hit and ends window_us later.
+local fixed_window = { max_count = 1000000000000000 }
+function fixed_window.limit(count, window_us) return { capacity = count, window_us = window_us } end
+function fixed_window.load(key)
+  local text = text_of(key)
+  if not text then return nil end
+  if text == '' then return { start = 0, used = 0 } end
+  local start, used = string.match(text, '^(%d+):(%d+)$')
+  start, used = integer(start, 0, 9007199254740991), integer(used, 0, 9007199254740991)
+  return start and used and { start = start, used = used }
+end
+function fixed_window.wait(limit, state, cost)
+  if state.used > 0 and now_us - state.start >= limit.window_us then state.used = 0 end
+  return cost > limit.capacity - state.used and state.start + limit.window_us - now_us or 0
+end
+function fixed_window.take(_, state, cost)
+  if state.used == 0 then state.start = now_us end
+  state.used = state.used + cost
+end
+function fixed_window.view(limit, state)
+  local left = limit.capacity - state.used
+  return left > 0 and left or 0, state.used > 0 and state.start + limit.window_us - now_us or 0
+end
+function fixed_window.save(key, limit, state)
+  redis.call('SET', key, digits(state.start) .. ':' .. digits(state.used), 'PX',
+    life_ms(state.start + limit.window_us - now_us))
+end
+-- <<< _lib/fixed_window
+-- >>> _lib/limits
+-- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
+local function read_limit(algorithm, at, has_burst)
+  local count = integer(ARGV[at], 1, algorithm.max_count)
+  if not count then return nil, out_of_range('count', 1, algorithm.max_count) end
+  local window_us = integer(ARGV[at + 1], 1, 315576000000000)
+  if not window_us then return nil, out_of_range('window_us', 1, 315576000000000) end
+  if not has_burst then return algorithm.limit(count, window_us) end
+  local burst = integer(ARGV[at + 2], 1, 1000000000)
+  if not burst then return nil, out_of_range('burst', 1, 1000000000) end
+  if burst * math.ceil(window_us / count) > 4503599627370496 then
+    return nil, rsarg('burst', 'times ceil(window_us / count) must be at most 4503599627370496')
+  end
+  return algorithm.limit(count, window_us, burst)
+end
+-- <<< _lib/limits
+-- >>> _lib/hits
+-- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
+-- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
+-- type-checked before the first write, each once, so that a key named twice counts twice.
+local function hits(rules, first_cost, most)
+  local width, total = #rules, #KEYS
+  if total == 0 or total % width ~= 0 or total > most then
+    return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
+  end
+  local requests = total / width
+  if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
+  local charge = ARGV[first_cost - 1]
+  if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+  local costs, states, rule_of = {}, {}, {}
+  for r = 1, requests do
+    local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
+    if not cost then return out_of_range('cost', 1, 1000000000000000) end
+    costs[r] = cost
+  end
+  for i = 1, total do
+    local key, rule = KEYS[i], rules[(i - 1) % width + 1]
+    if rule_of[key] == nil then
+      rule_of[key], states[key] = rule, rule.algorithm.load(key) or false
+    elseif rule_of[key] ~= rule then
+      return rsarg('KEYS', 'names one key under two limits')
+    end
+  end
+  local reply, at, dirty = { now_us }, 1, {}
+  for r = 1, requests do
+    local first, admitted = (r - 1) * width, charge == '1'
+    for j = 1, width do
+      local rule, state = rules[j], states[KEYS[first + j]]
+      local wait = -2
+      if state then
+        local never = costs[r] > rule.limit.capacity
+        wait = rule.algorithm.wait(rule.limit, state, never and 0 or costs[r])
+        if never then wait = -1 end
+      end
+      reply[at + j * 3 - 2] = wait
+      admitted = admitted and wait == 0
+    end
+    for j = 1, width do
+      local key, rule = KEYS[first + j], rules[j]
+      local state, left, reset = states[key], 0, 0
+      if admitted then
+        rule.algorithm.take(rule.limit, state, costs[r])
+        dirty[key] = true
+      end
+      if state then left, reset = rule.algorithm.view(rule.limit, state) end
+      reply[at + j * 3 - 1], reply[at + j * 3] = left, reset
+    end
+    at = at + width * 3
+  end
+  for i = 1, total do
+    local key = KEYS[i]
+    if dirty[key] then
+      dirty[key] = nil
+      rule_of[key].algorithm.save(key, rule_of[key].limit, states[key])
+    end
+  end
+  return reply
+end
+-- <<< _lib/hits
+local limit, malformed = read_limit(fixed_window, 1)
+if not limit then return malformed end
+return hits({ { algorithm = fixed_window, limit = limit } }, 4, 512)

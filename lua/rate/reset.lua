@@ -1,0 +1,32 @@
+--- rate.reset -- forget what n keys have used: the next request of each finds its limit untouched.
+-- KEYS[i] key       string   i=1..n   n=1..512   keys of rate.gcra, rate.sliding_log, rate.sliding_window, rate.fixed_window
+-- ARGV[1] now_us    int[0..4503599627370496]|''   '' = the server's clock; decides nothing here
+-- RETURN per item  was          int   1 = something was forgotten, 0 = there was nothing, -2 = the key holds something else, untouched
+-- ERROR   RSARG     an argument is malformed
+-- REPEAT  safe      the second call finds nothing
+-- FLAGS   write
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local function integer(text, low, high)
+  if text and #text <= 16 and string.find(text, '^%d+$') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'.
+local function digits(x) return string.format('%.0f', x) end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+if #KEYS < 1 or #KEYS > 512 then return rsarg('KEYS', 'must name 1 to 512 keys') end
+if #ARGV ~= 1 then return rsarg('ARGV', 'must hold now_us alone') end
+if ARGV[1] ~= '' and not integer(ARGV[1], 0, 4503599627370496) then
+  return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496")
+end
+local is_string, reply = {}, {}
+for i = 1, #KEYS do is_string[i] = type(redis.pcall('STRLEN', KEYS[i])) == 'number' end
+for i = 1, #KEYS do reply[i] = is_string[i] and redis.call('DEL', KEYS[i]) or -2 end
+return reply
