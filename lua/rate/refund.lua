@@ -15,7 +15,7 @@
 -- ARGV[3+4m] cost      int[1..1000000000000000]   units to give back, at most those that were charged
 -- ARGV[4+4m] now_us    int[0..4503599627370496]|''   '' = the server's clock
 -- RETURN  at_us     int     the time at which this was decided
--- RETURN per item  refunded     int   units given back; -2 = the key holds something else, untouched
+-- RETURN per item  refunded     int   units given back (gcra: one that had drained in part counts whole); -2 = the key holds something else, untouched
 -- ERROR   RSARG     an argument is malformed
 -- REPEAT  safe      a mark that exists gives nothing
 -- FLAGS   write
@@ -327,7 +327,7 @@ give_back[gcra] = function(limit, state)
   if back > state.tat - now_us then back = state.tat - now_us end
   if back <= 0 then return 0 end
   state.tat = state.tat - back
-  return math.min(cost, math.floor(back / limit.interval))
+  return math.min(cost, math.ceil(back / limit.interval))
 end
 give_back[sliding_log] = function(limit, state)
   sliding_log.wait(limit, state, 0)

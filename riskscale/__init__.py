@@ -1,0 +1,51 @@
+"""riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
+
+from riskscale._core.hub import Hub
+from riskscale.errors import (
+    AcquireTimeout,
+    ArgumentError,
+    HubClosed,
+    LeaseLost,
+    RateLimitExceeded,
+    RiskscaleError,
+    StateError,
+)
+from riskscale.lock import DistributedLock, InMemoryLockBackend, Lease, Lock, LockInfo, LuaLockBackend, Waiter
+from riskscale.rate import (
+    Decision,
+    InMemoryRateLimitBackend,
+    Limit,
+    RateLimiter,
+    RedisRateLimitBackend,
+    TenantRateLimiter,
+)
+from riskscale.typing import MetricsCollector, RateLimitBackend, RedisLockBackend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AcquireTimeout",
+    "ArgumentError",
+    "Decision",
+    "DistributedLock",
+    "Hub",
+    "HubClosed",
+    "InMemoryLockBackend",
+    "InMemoryRateLimitBackend",
+    "Lease",
+    "LeaseLost",
+    "Limit",
+    "Lock",
+    "LockInfo",
+    "LuaLockBackend",
+    "MetricsCollector",
+    "RateLimitBackend",
+    "RateLimitExceeded",
+    "RateLimiter",
+    "RedisLockBackend",
+    "RedisRateLimitBackend",
+    "RiskscaleError",
+    "StateError",
+    "TenantRateLimiter",
+    "Waiter",
+]

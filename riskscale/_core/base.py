@@ -1,0 +1,109 @@
+"""What the asyncio hub and the blocking one share: everything but waiting."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from riskscale._core.call import Call
+from riskscale._core.durations import MAX_NOW_US, Duration, integer, seconds
+from riskscale._core.keys import CLIENT_CLOCK_LAYOUT, LAYOUT, base_key, check_prefix
+from riskscale._core.scripts import Script, script
+from riskscale.errors import ArgumentError, HubClosed, StateError
+from riskscale.typing import MetricsCollector
+
+GRACE = 1.0
+"""Seconds that a caller who gave up waits for its clean-up before leaving it to the background."""
+
+
+class BaseHub:
+    """See :class:`riskscale.Hub`."""
+
+    _blocking: bool
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        key_prefix: str = "",
+        clock: Callable[[], int] | None = None,
+        metrics: MetricsCollector | None = None,
+        timeout: Duration | None = None,
+        max_in_flight: int = 64,
+    ) -> None:
+        check_client(client, self._blocking)
+        if clock is not None and not callable(clock):
+            raise ArgumentError("clock", "must be a callable that returns microseconds, or None")
+        self.client = client
+        self.clock = clock
+        self.metrics = metrics
+        self.timeout = None if timeout is None else seconds(timeout, "timeout")
+        self.max_in_flight = integer(max_in_flight, "max_in_flight", 1, 65536)
+        self.root = check_prefix(key_prefix) + (LAYOUT if clock is None else CLIENT_CLOCK_LAYOUT)
+        self.is_cluster = hasattr(client, "keyslot")
+        self.monotonic = time.monotonic
+        self._pid = os.getpid()
+        self._closed = False
+
+    def __repr__(self) -> str:  # the client's own repr may hold a password
+        return f"<{type(self).__module__}.{type(self).__qualname__} root={self.root!r} closed={self._closed}>"
+
+    def key(self, name: str, tag: str | None = None, argument: str = "name") -> str:
+        """The part of a key before its role."""
+        return base_key(self.root, name, tag, argument)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the hub takes no more calls."""
+        return self._closed
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HubClosed
+        if os.getpid() != self._pid:
+            raise StateError("this hub belongs to the process that made it; make another after a fork")
+
+    def _words(self, call: Call[Any]) -> tuple[Any, ...]:
+        """What follows the digest in EVALSHA: the number of keys, the keys, the arguments, now_us."""
+        now: str | int = ""
+        if self.clock is not None:
+            now = self.clock()
+            if isinstance(now, bool) or not isinstance(now, int) or not 0 <= now <= MAX_NOW_US:
+                raise ArgumentError("clock", f"must return integer microseconds from 0 to 2**52, not {now!r}")
+        return len(call.keys), *call.keys, *call.args, now
+
+
+def check_client(client: Any, blocking: bool) -> None:
+    """Refuse a client that cannot run scripts, or that is of the other kind (asyncio, blocking)."""
+    for method in ("evalsha", "eval"):
+        if not callable(getattr(client, method, None)):
+            raise ArgumentError("client", f"must be a Redis or Valkey client, or a hub: it has no {method}()")
+    is_async = any(inspect.iscoroutinefunction(getattr(client, name, None)) for name in ("execute_command", "evalsha"))
+    if blocking and is_async:
+        raise ArgumentError("client", "is an asyncio client; use riskscale, or give riskscale.sync a blocking one")
+    if not blocking and not is_async:
+        raise ArgumentError("client", "is a blocking client; use riskscale.sync, or give riskscale an asyncio one")
+
+
+def is_noscript(error: Exception) -> bool:
+    """Whether the server does not know the digest. By the class's name: valkey-py has a class of its own."""
+    return any(kind.__name__ == "NoScriptError" for kind in type(error).__mro__)
+
+
+def translated(error: Exception) -> Exception:
+    """The error that a script's reply stands for, known by its first word; any other as it is."""
+    word, _, rest = str(error).partition(" ")
+    if word == "RSARG":
+        argument, _, rule = rest.partition(" ")
+        return ArgumentError(argument, rule)
+    if word == "RSSTATE":
+        return StateError(rest)
+    return error
+
+
+def scripts_to_load(only: Iterable[str] | None, every: Callable[[], list[str]]) -> list[Script]:
+    """The scripts named, or all."""
+    return [script(name) for name in (every() if only is None else only)]

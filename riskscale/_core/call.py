@@ -1,0 +1,76 @@
+"""What the logic asks for, and nothing of how it is done.
+
+A flow is a generator that yields steps and is sent their results; a failed step is thrown into it. It has no socket,
+no await and no thread, so it is written once, tested without either, and driven by :mod:`riskscale._core.hub` (asyncio)
+and :mod:`riskscale.sync.hub` (threads). The steps:
+
+``Call``      run a script, give back its decoded reply;
+``Finish``    the same, but once begun it is never cut short: its outcome must be known before anything follows it;
+``Cleanup``   a last call, run after any ``Finish`` still under way, also while the caller is being cancelled;
+              what goes wrong in it is logged, not raised;
+``Sleep``     wait for some seconds, or until the hub closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from riskscale.errors import StateError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Arg: TypeAlias = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One run of a script; ``now_us``, its last argument, is added by the hub that runs it."""
+
+    script: str
+    keys: tuple[bytes, ...]
+    args: tuple[Arg, ...]
+    decode: Callable[[Sequence[Any]], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Generic[T]):
+    """Run ``call`` to its end; where the caller can wait for ``budget`` seconds only, TimeoutError is thrown.
+
+    ``last`` calls give something back, and pass also while the hub closes.
+    """
+
+    call: Call[T]
+    budget: float | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup(Generic[T]):
+    """Run ``call`` whatever happens."""
+
+    call: Call[T]
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait for ``seconds``."""
+
+    seconds: float
+
+
+Step: TypeAlias = Call[Any] | Finish[Any] | Cleanup[Any] | Sleep
+Flow: TypeAlias = Generator[Step, Any, R]
+
+
+def text(value: Any) -> str:
+    """A string of a reply, whether or not the client decodes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def item_or_state_error(status: int, what: str) -> None:
+    """Raise StateError for the status -2 of an item: its key holds something else."""
+    if status == -2:
+        raise StateError(f"the key of {what} holds something else; it was left untouched")

@@ -1,0 +1,45 @@
+"""Durations and numbers: checked at the door, integer microseconds inside."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from riskscale.errors import ArgumentError
+
+Duration = float | timedelta
+"""Seconds, or a timedelta."""
+
+MICRO = 1_000_000
+MAX_INT = 2**53 - 1
+MAX_WINDOW_US = 315_576_000_000_000
+MAX_TTL_US = 31_622_400_000_000
+MAX_NOW_US = 2**52
+
+
+def seconds(value: Duration, argument: str) -> float:
+    """A length of time in seconds, 0 or more and finite; ArgumentError otherwise."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentError(argument, f"must be seconds or a timedelta, not {type(value).__name__}")
+    if not math.isfinite(value) or value < 0:
+        raise ArgumentError(argument, f"must be 0 or more and finite, not {value}")
+    return float(value)
+
+
+def microseconds(value: Duration, argument: str, low: int, high: int) -> int:
+    """The same as integer microseconds from ``low`` to ``high``, rounded to the nearest."""
+    result = round(seconds(value, argument) * MICRO)
+    if not low <= result <= high:
+        raise ArgumentError(argument, f"must be from {low / MICRO:g} to {high / MICRO:g} seconds, not {value}")
+    return result
+
+
+def integer(value: int, argument: str, low: int, high: int = MAX_INT) -> int:
+    """A whole number from ``low`` to ``high``; ArgumentError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentError(argument, f"must be a whole number, not {value!r}")
+    if not low <= value <= high:
+        raise ArgumentError(argument, f"must be from {low} to {high}, not {value}")
+    return value

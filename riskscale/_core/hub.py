@@ -1,0 +1,204 @@
+"""The asyncio hub: what is shared per client, and the driver of flows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
+
+from riskscale._core.base import GRACE, BaseHub, is_noscript, scripts_to_load, translated
+from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
+from riskscale._core.scripts import names, script
+from riskscale.errors import HubClosed, StateError
+
+T = TypeVar("T")
+R = TypeVar("R")
+log = logging.getLogger("riskscale.hub")
+
+
+class Releasable(Protocol):
+    """A lease that the hub gives back when it closes."""
+
+    async def release(self) -> None: ...
+
+
+class Hub(BaseHub):
+    """What a service shares per client: one a process, made at start, closed at the end.
+
+    Args:
+        client: an asyncio client of redis-py or valkey-py (single, Sentinel or cluster). riskscale opens no
+            connection of its own and closes none.
+        key_prefix: the application's, put before every key; ``[A-Za-z0-9_.:-]*``.
+        clock: a callable that gives integer microseconds, for tests, replay, or providers that forbid TIME in
+            scripts. None: the server's clock. Keys are then ``rs1c:...``, apart from those on the server's clock.
+        metrics: where to count; see :class:`riskscale.typing.MetricsCollector`.
+        timeout: seconds that one call may take before TimeoutError. None: the client's own time-outs.
+        max_in_flight: calls at one time; more wait their turn (a client's pool raises when it runs out).
+
+    Raises:
+        ArgumentError: an argument is malformed, or the client is a blocking one (use ``riskscale.sync.Hub``).
+
+    It belongs to the event loop that first uses it and to its process; elsewhere it raises StateError. After
+    ``aclose()`` calls raise HubClosed.
+    """
+
+    _blocking = False
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._slots = asyncio.Semaphore(self.max_in_flight)
+        self._closing = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
+
+    async def __aenter__(self) -> Hub:
+        self._check()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self, timeout: float = 5.0) -> None:
+        """Refuse new calls, wake those who wait, release the leases, and wait ``timeout`` seconds for calls under way.
+
+        What is still running then is cancelled; the client stays open, it is yours. Closing twice does nothing.
+        """
+        if self._closing.is_set():
+            return
+        self._check()
+        self._closing.set()
+        for lease in list(self._leases):
+            self.spawn(self._give_back(lease))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+        self._closed = True
+        left = [task for task in self._tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def preload(self, only: Iterable[str] | None = None) -> None:
+        """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
+        for each in scripts_to_load(only, names):
+            await self.client.script_load(each.text)
+
+    async def run(self, call: Call[T]) -> T:
+        """One script call, in one round trip: EVALSHA, and EVAL where the server does not know the script yet.
+
+        Raises:
+            ArgumentError, StateError: the script's RSARG and RSSTATE.
+            HubClosed: the hub was closed.
+            TimeoutError: the hub's time budget ran out; the outcome is unknown.
+        """
+        if self._closing.is_set():
+            raise HubClosed
+        return await self._run(call)
+
+    async def drive(self, flow: Flow[R]) -> R:
+        """Run a flow (see :mod:`riskscale._core.call`) to its end and give back what it returns."""
+        under_way: list[asyncio.Task[Any]] = []
+        value: Any = None
+        failure: BaseException | None = None
+        while True:
+            try:
+                step = flow.send(value) if failure is None else flow.throw(failure)
+            except StopIteration as end:
+                result: R = end.value
+                return result
+            value, failure = None, None
+            try:
+                value = await self._perform(step, under_way)
+            except BaseException as error:
+                failure = error
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that ``aclose`` waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _give_back(self, lease: Releasable) -> None:
+        try:
+            await lease.release()
+        except Exception as error:
+            log.warning("a lease could not be released while closing: %s", type(error).__name__)
+
+    def _check(self) -> None:
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise StateError("this hub belongs to the event loop that first used it; make one per loop")
+
+    async def _run(self, call: Call[T]) -> T:
+        self._check()
+        words, each = self._words(call), script(call.script)
+        async with self._slots, asyncio.timeout(self.timeout):
+            try:
+                reply = await self.client.evalsha(each.sha, *words)
+            except Exception as error:
+                if not is_noscript(error):
+                    raise translated(error) from error
+                reply = await self._eval(each.text, words)
+        return call.decode(reply)
+
+    async def _eval(self, text: bytes, words: tuple[Any, ...]) -> Any:
+        try:
+            return await self.client.eval(text, *words)
+        except Exception as error:
+            raise translated(error) from error
+
+    async def _perform(self, step: Step, under_way: list[asyncio.Task[Any]]) -> Any:
+        match step:
+            case Call():
+                return await self.run(step)
+            case Finish():
+                return await self._finish(step, under_way)
+            case Sleep():
+                return await self._sleep(step.seconds)
+            case Cleanup():
+                return await self._clean_up(step, under_way)
+
+    async def _finish(self, step: Finish[T], under_way: list[asyncio.Task[Any]]) -> T:
+        if self._closing.is_set() and not step.last:
+            raise HubClosed
+        self._check()
+        task = self.spawn(self._run(step.call))
+        under_way.append(task)
+        done, _ = await asyncio.wait({task}, timeout=step.budget)
+        if not done:
+            raise TimeoutError(f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown")
+        under_way.remove(task)
+        return task.result()
+
+    async def _clean_up(self, step: Cleanup[T], under_way: list[asyncio.Task[Any]]) -> T | None:
+        async def last() -> T | None:
+            if under_way:  # the call whose outcome is unknown must reach the server first
+                await asyncio.wait(under_way)
+            try:
+                return await self._run(step.call)
+            except Exception as error:
+                log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
+                return None
+
+        task = self.spawn(last())
+        done, _ = await asyncio.wait({task}, timeout=GRACE)
+        return task.result() if done else None
+
+    async def _sleep(self, delay: float) -> None:
+        try:
+            async with asyncio.timeout(delay):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+        raise HubClosed
+
+
+def hub_of(client: Any) -> Hub:
+    """The hub given, or a new one around a bare client."""
+    return client if isinstance(client, Hub) else Hub(client)

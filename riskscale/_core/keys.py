@@ -1,0 +1,58 @@
+"""Key names that cannot be forged: ``<prefix>rs1:{<tag>}:<name>:<role>``.
+
+``rs1`` is the version of the layout: old and new releases run side by side. ``rs1c`` is the same for hubs with a
+clock of their own, whose stored times mean nothing to the others.
+"""
+
+from __future__ import annotations
+
+import re
+
+from riskscale.errors import ArgumentError
+
+LAYOUT = "rs1"
+CLIENT_CLOCK_LAYOUT = "rs1c"
+
+_PREFIX = re.compile(r"[A-Za-z0-9_.:-]*\Z")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_IN_TAG = re.compile(r"[\x00-\x20\x7f{}%]")
+_IN_NAME = re.compile(r"[\x00-\x20\x7f{}%:]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"%{ord(match[0]):02X}"
+
+
+def check_prefix(prefix: str) -> str:
+    """The application's key prefix, or ArgumentError."""
+    if not isinstance(prefix, str) or not _PREFIX.match(prefix):
+        raise ArgumentError("key_prefix", "must be text of A-Z a-z 0-9 _ . : -")
+    return prefix
+
+
+def check_name(name: str, argument: str) -> str:
+    """A name as its caller gave it, or ArgumentError naming ``argument``."""
+    if not isinstance(name, str):
+        raise ArgumentError(argument, f"must be text, not {type(name).__name__}")
+    if not name:
+        raise ArgumentError(argument, "must not be empty")
+    if _SURROGATE.search(name):
+        raise ArgumentError(argument, "must be text that UTF-8 can encode")
+    return name
+
+
+def tag_part(name: str, argument: str = "name") -> str:
+    """``{name}``, the part of a key that decides its cluster slot."""
+    return "{" + _IN_TAG.sub(_escape, check_name(name, argument)) + "}"
+
+
+def name_part(name: str, argument: str = "name") -> str:
+    """A name outside the braces, where a colon separates."""
+    return _IN_NAME.sub(_escape, check_name(name, argument))
+
+
+def base_key(root: str, name: str, tag: str | None, argument: str = "name") -> str:
+    """The part before the role: ``root`` is ``<prefix>rs1``; without a tag the name is the tag, written once."""
+    if tag is None:
+        return f"{root}:{tag_part(name, argument)}"
+    return f"{root}:{tag_part(tag, 'tag')}:{name_part(name, argument)}"

@@ -1,0 +1,80 @@
+"""What can go wrong, as a tree.
+
+::
+
+    RiskscaleError
+    ├── ArgumentError (ValueError)       an argument is malformed; nothing was sent or written
+    ├── StateError (RuntimeError)        a key holds something else, or an object is used where it does not belong
+    │   └── HubClosed                    the hub was closed
+    ├── AcquireTimeout (TimeoutError)    a lock did not come free in time
+    ├── LeaseLost                        a lease ended, or was taken, before its holder let go
+    └── RateLimitExceeded                a request was refused by a limit
+
+Errors of the Redis client (its connection, its time-outs, READONLY, OOM) pass through as themselves. All of these
+pickle, and carry what they say as fields.
+"""
+
+from __future__ import annotations
+
+
+class RiskscaleError(Exception):
+    """Base of every error that riskscale raises of its own accord."""
+
+class ArgumentError(RiskscaleError, ValueError):
+    """``argument`` (its name) breaks ``rule``."""
+
+    def __init__(self, argument: str, rule: str) -> None:
+        super().__init__(argument, rule)
+        self.argument = argument
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return f"{self.argument} {self.rule}"
+
+
+class StateError(RiskscaleError, RuntimeError):
+    """A key holds another type, or an object is used in another task, loop, process or mode than its own."""
+
+
+class HubClosed(StateError):
+    """The hub was closed; it takes no more calls."""
+
+    def __init__(self, message: str = "the hub is closed") -> None:
+        super().__init__(message)
+
+
+class AcquireTimeout(RiskscaleError, TimeoutError):
+    """Lock ``name`` did not come free within ``timeout`` seconds."""
+
+    def __init__(self, name: str, timeout: float) -> None:
+        super().__init__(name, timeout)
+        self.name = name
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return f"lock {self.name!r} did not come free within {self.timeout:g} s"
+
+
+class LeaseLost(RiskscaleError):
+    """The lease on lock ``name``, with fence ``fence``, is no longer held."""
+
+    def __init__(self, name: str, fence: int) -> None:
+        super().__init__(name, fence)
+        self.name = name
+        self.fence = fence
+
+    def __str__(self) -> str:
+        return f"the lease on lock {self.name!r} (fence {self.fence}) is no longer held"
+
+
+class RateLimitExceeded(RiskscaleError):
+    """``key`` used up ``limit``; ``retry_after`` seconds from then it would pass (``inf``: never)."""
+
+    def __init__(self, key: str, limit: str, retry_after: float) -> None:
+        super().__init__(key, limit, retry_after)
+        self.key = key
+        self.limit = limit
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.key!r} is over {self.limit}; retry after {self.retry_after:g} s"

@@ -1,0 +1,8 @@
+"""Locks that replicas share."""
+
+from riskscale.lock.backends import InMemoryLockBackend, LuaLockBackend
+from riskscale.lock.calls import LockInfo, Waiter
+from riskscale.lock.distributed import DistributedLock
+from riskscale.lock.lock import Lease, Lock
+
+__all__ = ["DistributedLock", "InMemoryLockBackend", "Lease", "Lock", "LockInfo", "LuaLockBackend", "Waiter"]

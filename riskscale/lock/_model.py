@@ -1,0 +1,160 @@
+"""The lock in plain Python: the oracle of the tests, and the in-memory backend. The same steps as ``lua/lock``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+CLAIM_US = 1_000_000
+BOX_ALIVE_US = 30_000_000
+POLL_ALIVE_US = 2_500_000
+POLL_US = 500_000
+LOOK_US = 10_000_000
+KEEP_US = 60_000_000
+
+
+class Acquired(NamedTuple):
+    """The reply of ``lock.acquire``, without ``at_us``."""
+
+    acquired: bool
+    fence: int
+    wait_us: int
+    rank: int
+
+
+class Released(NamedTuple):
+    """The reply of ``lock.release``, without ``at_us``."""
+
+    released: bool
+    holds: int
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One in the queue."""
+
+    alive_until: int
+    mailbox: str
+
+
+@dataclass(slots=True)
+class LockModel:
+    """One lock. ``publish`` says whether a mailbox is subscribed; it gets (mailbox, message)."""
+
+    publish: Callable[[str, str], bool] = lambda mailbox, message: False
+    owner: str = ""
+    fence: int = 0
+    end_us: int = 0
+    ttl_us: int = 0
+    claimed: bool = False
+    previous: str = ""
+    holds: list[str] = field(default_factory=list)
+    queue: dict[str, Waiting] = field(default_factory=dict)
+    condemned: set[str] = field(default_factory=set)
+
+    def is_live(self, now_us: int) -> bool:
+        """Whether somebody holds it now."""
+        return self.owner != "" and self.end_us > now_us
+
+    @property
+    def expires_us(self) -> int:
+        """When nothing of it matters any more, the fence included."""
+        return self.end_us + max(self.ttl_us, KEEP_US)
+
+    def acquire(self, owner: str, ttl_us: int, mailbox: str, now_us: int, hold: str = "") -> Acquired:
+        """``lock.acquire``."""
+        self._re_anchor(now_us)
+        waits = mailbox != "-"
+        if waits:
+            self.condemned.discard(mailbox)
+        if self.owner == owner and self.is_live(now_us):
+            return self._hold(owner, ttl_us, hold, now_us)
+        if not self.is_live(now_us):
+            if self.owner and not self.claimed:
+                silent = self.queue.pop(self.owner, None)
+                if silent is not None and silent.mailbox and self.owner != owner:
+                    self.condemned.add(silent.mailbox)
+            winner = self._hand_over(owner, now_us)
+            if winner in (None, owner):
+                self.queue.pop(owner, None)
+                self._grant(owner, ttl_us, True, now_us)
+                return self._hold(owner, ttl_us, hold, now_us)
+        if not waits:
+            return Acquired(False, self.fence, max(self.end_us - now_us, 1000), -1)
+        alive_until = now_us + (BOX_ALIVE_US if mailbox else POLL_ALIVE_US)
+        self.queue[owner] = Waiting(alive_until, mailbox)
+        rank = list(self.queue).index(owner)
+        wait_us = self.end_us - now_us + 1000 + rank * CLAIM_US
+        return Acquired(False, self.fence, max(1000, min(wait_us, LOOK_US if mailbox else POLL_US)), rank)
+
+    def release(self, owner: str, now_us: int, hold: str = "") -> Released:
+        """``lock.release``."""
+        self._re_anchor(now_us)
+        named = hold or owner
+        if self.owner != owner:
+            self.queue.pop(owner, None)
+            return Released(self.previous == named, 0)
+        held = self.is_live(now_us) and self.claimed
+        if hold:
+            rest = [each for each in self.holds if each != hold]
+            had = hold in self.holds
+            if not had and self.claimed:
+                return Released(self.previous == hold, len(rest))
+            if rest and held:
+                self.holds, self.previous = rest, hold
+                return Released(True, len(rest))
+            held = held and had
+        self.queue.pop(owner, None)
+        self.owner, self.end_us, self.claimed, self.holds = "", 0, False, []
+        self.previous = named if held else ""
+        self._hand_over("", now_us)
+        return Released(held, 0)
+
+    def renew(self, owner: str, ttl_us: int, now_us: int) -> int:
+        """``lock.renew`` of one lease: its fence, or 0."""
+        if self.owner != owner or not self.claimed or self.end_us <= now_us:
+            return 0
+        self.ttl_us, self.end_us = ttl_us, now_us + ttl_us
+        return self.fence
+
+    def _re_anchor(self, now_us: int) -> None:
+        if self.owner and self.end_us > now_us + self.ttl_us:
+            self.end_us = now_us + self.ttl_us
+
+    def _grant(self, owner: str, ttl_us: int, claimed: bool, now_us: int) -> None:
+        self.owner, self.ttl_us, self.claimed, self.holds = owner, ttl_us, claimed, []
+        self.fence = max(self.fence + 1, now_us)
+        self.end_us = now_us + ttl_us
+
+    def _hold(self, owner: str, ttl_us: int, hold: str, now_us: int) -> Acquired:
+        if not self.claimed:
+            self.queue.pop(owner, None)
+        self.claimed, self.ttl_us, self.end_us = True, ttl_us, now_us + ttl_us
+        if hold and hold not in self.holds:
+            self.holds.append(hold)
+        return Acquired(True, self.fence, 0, -1)
+
+    def _hand_over(self, me: str, now_us: int) -> str | None:
+        tried: set[str] = set()
+        granted: str | None = None
+
+        def reached(mailbox: str, message: str) -> bool:
+            if mailbox in tried:
+                return False
+            tried.add(mailbox)
+            return mailbox not in self.condemned and self.publish(mailbox, message)
+
+        for token, waiter in list(self.queue.items()):
+            alive = waiter.alive_until > now_us
+            if granted is not None:
+                if alive and waiter.mailbox and reached(waiter.mailbox, f"{token} {CLAIM_US + 1000}"):
+                    break
+            elif token == me:
+                return me
+            elif not alive:
+                del self.queue[token]
+            elif not waiter.mailbox or reached(waiter.mailbox, f"{token} grant"):
+                self._grant(token, CLAIM_US, False, now_us)
+                granted = token
+        return granted

@@ -1,0 +1,120 @@
+"""The lock's script calls: pure functions, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from riskscale._core.call import Call, text
+from riskscale._core.durations import MICRO
+
+TRY_ONCE = "-"
+POLL = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LockKeys:
+    """The three keys of one lock, all in one cluster slot."""
+
+    lock: bytes
+    queue: bytes
+    wait: bytes
+
+    @classmethod
+    def of(cls, base: str) -> LockKeys:
+        """From the part of the key before its role."""
+        return cls(f"{base}:lock".encode(), f"{base}:queue".encode(), f"{base}:wait".encode())
+
+    @property
+    def all(self) -> tuple[bytes, ...]:
+        """In the order of KEYS."""
+        return self.lock, self.queue, self.wait
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What ``lock.acquire`` replied."""
+
+    acquired: bool
+    fence: int
+    wait: float
+    rank: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter:
+    """One that waits for the lock; times in seconds."""
+
+    token: str
+    waited: float
+    alive: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockInfo:
+    """What ``lock.inspect`` saw.
+
+    Attributes:
+        held: whether somebody holds the lock, or it was granted to a waiter.
+        claimed: False while a grant waits for its waiter to claim it.
+        fence: of the holder, or of the last one; 0 if none is known.
+        remaining: seconds left of the lease.
+        owner: the holder's token, "" if free.
+        holds: tokens of a re-entrant owner's holds.
+        metadata: what the holder gave.
+        waiting: length of the queue; the dead not yet dropped from it included.
+        waiters: the first of the queue.
+    """
+
+    held: bool
+    claimed: bool
+    fence: int
+    remaining: float
+    owner: str
+    holds: tuple[str, ...]
+    metadata: str
+    waiting: int
+    waiters: tuple[Waiter, ...]
+
+
+def acquire(keys: LockKeys, owner: str, ttl_us: int, mailbox: str, *, hold: str = "", metadata: str = "") -> Call[Seen]:
+    """Take, renew or claim the lock, or queue for it."""
+    return Call("lock.acquire", keys.all, (owner, ttl_us, mailbox, hold, metadata), _seen)
+
+
+def release(keys: LockKeys, owner: str, hold: str = "") -> Call[tuple[bool, float]]:
+    """Let go; whether it was held until now, and when that was."""
+    return Call("lock.release", keys.all, (owner, hold), lambda reply: (reply[0] == 1, reply[2] / MICRO))
+
+
+def renew(keys: LockKeys, owner: str, ttl_us: int) -> Call[int]:
+    """Lengthen a lease; its fence, 0 if it is lost."""
+    return Call("lock.renew", (keys.lock,), (owner, ttl_us), lambda reply: max(int(reply[1]), 0))
+
+
+def inspect(keys: LockKeys, most: int = 0) -> Call[LockInfo]:
+    """Look, without changing anything."""
+    return Call("lock.inspect", keys.all, (most,), _info)
+
+
+def _seen(reply: Sequence[Any]) -> Seen:
+    acquired, fence, wait_us, rank, at_us = reply
+    return Seen(acquired == 1, fence, wait_us / MICRO, rank, at_us / MICRO)
+
+
+def _info(reply: Sequence[Any]) -> LockInfo:
+    _, held, fence, lease_us, owner, holds, metadata, waiting = reply[:8]
+    items = [reply[at : at + 3] for at in range(8, len(reply), 3)]
+    return LockInfo(
+        held=held > 0,
+        claimed=held == 1,
+        fence=fence,
+        remaining=lease_us / MICRO,
+        owner=text(owner),
+        holds=tuple(text(holds).split()),
+        metadata=text(metadata),
+        waiting=waiting,
+        waiters=tuple(Waiter(token=text(t), waited=waited / MICRO, alive=alive / MICRO) for t, waited, alive in items),
+    )

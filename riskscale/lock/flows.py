@@ -1,0 +1,126 @@
+"""The lock's logic, once for asyncio and threads: flows (see :mod:`riskscale._core.call`) over plain state."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from riskscale._core.base import GRACE
+from riskscale._core.call import Cleanup, Finish, Flow, Sleep
+from riskscale._core.durations import MAX_TTL_US, MICRO, Duration, microseconds
+from riskscale.errors import ArgumentError, LeaseLost
+from riskscale.lock import calls
+
+Monotonic = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockSpec:
+    """What a Lock was made with."""
+
+    name: str
+    keys: calls.LockKeys
+    ttl_us: int
+    metadata: str = ""
+
+    @classmethod
+    def of(cls, name: str, base: str, ttl: Duration, metadata: str) -> LockSpec:
+        """Check the arguments of a Lock."""
+        if not isinstance(metadata, str) or len(metadata.encode(errors="replace")) > 1024:
+            raise ArgumentError("metadata", "must be text of at most 1024 bytes in UTF-8")
+        return cls(name=name, keys=calls.LockKeys.of(base), ttl_us=lease_us(ttl), metadata=metadata)
+
+
+@dataclass(slots=True, kw_only=True)
+class Grant:
+    """One acquisition. ``deadline`` is on the monotonic clock and counts from when the request was sent."""
+
+    spec: LockSpec
+    token: str
+    fence: int = 0
+    at: float = 0.0
+    deadline: float = 0.0
+    released_at: float | None = None
+    lost: bool = field(default=False)
+
+
+def lease_us(ttl: Duration) -> int:
+    """A lease length in microseconds: 1 ms to 366 days."""
+    return microseconds(ttl, "ttl", 1000, MAX_TTL_US)
+
+
+def new_token() -> str:
+    """One per acquisition, never per task or thread; it cannot be guessed."""
+    return secrets.token_hex(12)
+
+
+def acquire(spec: LockSpec, timeout: float | None, monotonic: Monotonic) -> Flow[Grant | None]:
+    """Try once (``timeout`` 0), or wait as a poller for so many seconds, or for ever (None).
+
+    However it ends, the lock is held and known, or given back: an outcome that stays unknown (an error, a
+    cancellation) is followed by a release, and should that not get through either, the lease ends by itself.
+    """
+    grant = Grant(spec=spec, token=new_token())
+    give_up = None if timeout is None else monotonic() + timeout
+    mailbox = calls.TRY_ONCE if timeout == 0 else calls.POLL
+    try:
+        while True:
+            sent = monotonic()
+            budget = None if give_up is None or timeout == 0 else max(give_up - sent, GRACE)
+            call = calls.acquire(spec.keys, grant.token, spec.ttl_us, mailbox, metadata=spec.metadata)
+            seen = yield Finish(call, budget)
+            if seen.acquired:
+                grant.fence, grant.at, grant.deadline = seen.fence, seen.at, sent + spec.ttl_us / MICRO
+                if (yield from _in_time(grant, budget, monotonic)):
+                    return grant
+            left = seen.wait if give_up is None else min(seen.wait, give_up - monotonic())
+            if timeout == 0 or left <= 0:
+                break
+            yield Sleep(left)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield Cleanup(calls.release(spec.keys, grant.token))
+        raise
+    if mailbox != calls.TRY_ONCE or seen.acquired:  # leave the queue; a grant that came meanwhile goes to the next
+        yield Cleanup(calls.release(spec.keys, grant.token))
+    return None
+
+
+def _in_time(grant: Grant, budget: float | None, monotonic: Monotonic) -> Flow[bool]:
+    """Whether something is left of the lease: where the reply came too late, renew once."""
+    if monotonic() < grant.deadline:
+        return True
+    sent = monotonic()
+    ttl_us = grant.spec.ttl_us
+    fence = yield Finish(calls.renew(grant.spec.keys, grant.token, ttl_us), budget)
+    grant.deadline = sent + ttl_us / MICRO
+    return fence == grant.fence and monotonic() < grant.deadline
+
+
+def renew(grant: Grant, ttl: Duration | None, monotonic: Monotonic) -> Flow[None]:
+    """Lengthen the lease from now; LeaseLost where it has ended, and nothing is changed then."""
+    ttl_us = grant.spec.ttl_us if ttl is None else lease_us(ttl)
+    if grant.lost or grant.released_at is not None:
+        raise LeaseLost(grant.spec.name, grant.fence)
+    sent = monotonic()
+    fence = yield Finish(calls.renew(grant.spec.keys, grant.token, ttl_us))
+    if fence != grant.fence:
+        grant.lost, grant.deadline = True, sent
+        raise LeaseLost(grant.spec.name, grant.fence)
+    grant.deadline = sent + ttl_us / MICRO
+
+
+def release(grant: Grant) -> Flow[None]:
+    """Let go. Again after that: nothing. LeaseLost where it was lost; an error of the client leaves it releasable."""
+    if grant.released_at is not None:
+        return
+    if grant.lost:
+        raise LeaseLost(grant.spec.name, grant.fence)
+    held, at = yield Finish(calls.release(grant.spec.keys, grant.token), last=True)
+    grant.deadline = 0.0
+    if not held:
+        grant.lost = True
+        raise LeaseLost(grant.spec.name, grant.fence)
+    grant.released_at = at

@@ -1,0 +1,166 @@
+"""The rate limits' script calls: pure functions, no I/O."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from riskscale._core.call import Arg, Call
+from riskscale._core.durations import MICRO, integer
+from riskscale._core.keys import base_key, name_part
+from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
+from riskscale.rate.limit import Limit
+
+MAX_COST = 10**15
+Item = str | tuple[str, int]
+"""A key, or a key and its cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one request; true if it was admitted.
+
+    Attributes:
+        allowed: whether it was admitted.
+        remaining: units left now, under the limit that has the fewest.
+        retry_after: seconds after which it would pass if nobody else came first; 0.0 if it was admitted, ``inf`` if
+            it never will (its cost exceeds a limit).
+        reset_after: seconds until nothing that was admitted counts any more.
+        limit: the limit that refused it for longest, or the one with the fewest units left.
+        at: when it was decided: seconds since 1970 by the clock of the hub (None: the server's).
+        key: whose request it was.
+        cost: units it asked for.
+        token: makes a refund of it count once; "" for a peek.
+    """
+
+    allowed: bool
+    remaining: int
+    retry_after: float
+    reset_after: float
+    limit: Limit
+    at: float
+    key: str
+    cost: int
+    token: str = field(repr=False)
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def raise_if_refused(self) -> None:
+        """RateLimitExceeded unless it was admitted."""
+        if not self.allowed:
+            raise RateLimitExceeded(self.key, str(self.limit), self.retry_after)
+
+
+class Plan:
+    """The limits of one limiter, with everything about their calls that does not change from hit to hit."""
+
+    def __init__(self, root: str, limits: Limit | Iterable[Limit], name: str, tag: str | None) -> None:
+        self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
+        if not 1 <= len(self.limits) <= 32 or not all(isinstance(limit, Limit) for limit in self.limits):
+            raise ArgumentError("limits", "must be a Limit, or 1 to 32 of them")
+        labels = [(limit.label, limit.algorithm) for limit in self.limits]
+        if len(set(labels)) != len(labels):
+            raise ArgumentError("limits", "holds two of the same period and algorithm; give them names")
+        self.name = name
+        self._root, self._tag = root, tag
+        self._roles = [f":rate:{name_part(name)}:{name_part(label)}:{algorithm}" for label, algorithm in labels]
+        self._words: tuple[Arg, ...] = tuple(word for limit in self.limits for word in _words(limit))
+        first = self.limits[0]
+        if len(self.limits) == 1:
+            self._script = f"rate.{first.algorithm}"
+            self._fixed: tuple[Arg, ...] = (first.count, first.window_us)
+            if first.algorithm == "gcra":
+                self._fixed += (first.capacity,)
+            self.most = 128 if first.algorithm == "sliding_log" else 512
+        else:
+            self._script = "rate.all_of"
+            self._fixed = (len(self.limits), *self._words)
+            self.most = 128 // len(self.limits)
+        self._nonce, self._serial = secrets.token_hex(6), itertools.count()
+
+    def keys(self, key: str) -> list[bytes]:
+        """The keys of ``key``, one a limit."""
+        base = base_key(self._root, key, self._tag, "key")
+        return [(base + role).encode() for role in self._roles]
+
+    def hits(self, items: Sequence[tuple[str, int]], charge: bool) -> Call[list[Decision | StateError]]:
+        """``items`` in one call, at most ``most`` of them."""
+        keys = tuple(key for name, _ in items for key in self.keys(name))
+        args = (*self._fixed, 1 if charge else 0, *(cost for _, cost in items))
+        return Call(self._script, keys, args, lambda reply: self._decisions(reply, items, charge))
+
+    def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
+        """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
+        if not isinstance(decision, Decision) or not decision.token or not decision.allowed:
+            raise ArgumentError("decision", "must be of a hit that was admitted")
+        if key != decision.key:
+            raise ArgumentError("key", "is not the one that the decision was for")
+        integer(cost, "cost", 1, decision.cost)
+        marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
+        args = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
+        keys = tuple(each for pair in marks for each in pair)
+        return Call("rate.refund", keys, args, lambda reply: _fewest(reply[1:], key))
+
+    def reset(self, key: str) -> Call[None]:
+        """Forget what ``key`` used."""
+        return Call("rate.reset", tuple(self.keys(key)), (), lambda reply: _no_state_error(reply, key))
+
+    def _decisions(
+        self, reply: Sequence[int], items: Sequence[tuple[str, int]], charge: bool
+    ) -> list[Decision | StateError]:
+        width = 3 * len(self.limits)
+        at, decisions = reply[0] / MICRO, []
+        for index, (key, cost) in enumerate(items):
+            row = reply[1 + index * width : 1 + (index + 1) * width]
+            decisions.append(self._decision(row, key, cost, at, charge))
+        return decisions
+
+    def _decision(self, row: Sequence[int], key: str, cost: int, at: float, charge: bool) -> Decision | StateError:
+        if len(row) == 3:
+            (retry_us, remaining, reset_us), limit = row, self.limits[0]
+        else:
+            waits, lefts = row[0::3], row[1::3]
+            retry_us = -2 if -2 in waits else -1 if -1 in waits else max(waits)
+            worst = waits.index(retry_us) if retry_us else lefts.index(min(lefts))
+            remaining, reset_us, limit = min(lefts), max(row[2::3]), self.limits[worst]
+        if retry_us == -2:
+            return StateError(f"a key of {key[:80]!r} holds something else; it was left untouched")
+        retry_after = math.inf if retry_us < 0 else retry_us / MICRO
+        token = f"{self._nonce}{next(self._serial):x}" if charge and not retry_us else ""
+        return Decision(retry_us == 0, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, token)
+
+
+def check_cost(cost: int) -> int:
+    """A cost of 1 or more; ArgumentError names ``peek`` for 0."""
+    if cost == 0 and not isinstance(cost, bool):
+        raise ArgumentError("cost", "must be 1 or more; to look without a charge, use peek()")
+    return integer(cost, "cost", 1, MAX_COST)
+
+
+def check_items(items: Iterable[Item]) -> list[tuple[str, int]]:
+    """Keys and costs of ``hit_many``, every one checked before anything is sent."""
+    pairs = [(item, 1) if isinstance(item, str) else item for item in items]
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ArgumentError("items", "must be keys, or pairs of a key and its cost")
+        check_cost(pair[1])
+    return pairs
+
+
+def _words(limit: Limit) -> tuple[Arg, ...]:
+    return limit.algorithm, limit.count, limit.window_us, limit.capacity if limit.algorithm == "gcra" else 0
+
+
+def _no_state_error(statuses: Sequence[int], key: str) -> None:
+    if -2 in statuses:
+        raise StateError(f"a key of {key[:80]!r} holds something else; it was left untouched")
+
+
+def _fewest(statuses: Sequence[int], key: str) -> int:
+    _no_state_error(statuses, key)
+    return min(statuses)

@@ -1,0 +1,78 @@
+"""The rate limiter for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, overload
+
+from riskscale._core.hub import hub_of
+from riskscale.errors import StateError
+from riskscale.rate._facade import BaseRateLimiter
+from riskscale.rate.calls import Decision, Item, check_cost, check_items
+from riskscale.rate.limit import Limit
+
+
+class RateLimiter(BaseRateLimiter):
+    """Limits that replicas share, by key (a tenant, an address, ...).
+
+    Args:
+        client: a :class:`riskscale.Hub`, or an asyncio client.
+        limits: a :class:`riskscale.Limit`, or up to 32: a request then passes all of them or is charged to none.
+        name: what is limited ("api", "login"): limiters of different names count apart.
+        tag: text that decides the cluster slot in place of the key.
+
+    Raises:
+        ArgumentError: an argument is malformed.
+    """
+
+    def __init__(
+        self, client: Any, limits: Limit | Iterable[Limit], *, name: str = "default", tag: str | None = None
+    ) -> None:
+        self._hub = hub_of(client)
+        super().__init__(self._hub, limits, name, tag)
+
+    async def hit(self, key: str, cost: int = 1) -> Decision:
+        """Ask for ``cost`` units for ``key``; what is refused is not charged.
+
+        Raises:
+            ArgumentError: ``cost`` is not a whole number of 1 or more, or ``key`` is empty.
+            StateError: a key of it holds something else, and was left untouched.
+        """
+        return self._one(await self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
+
+    async def peek(self, key: str, cost: int = 1) -> Decision:
+        """What :meth:`hit` would say now. Changes nothing."""
+        return self._one(await self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
+
+    async def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
+        """Give back ``cost`` units of an admitted request, once: a second refund of one decision gives nothing.
+
+        Returns:
+            The units that came back: fewer where the request, in part, counts no more.
+        """
+        return await self._hub.run(self._plan.refund(key, decision, cost))
+
+    async def reset(self, key: str) -> None:
+        """Forget what ``key`` used."""
+        await self._hub.run(self._plan.reset(key))
+
+    @overload
+    async def hit_many(self, items: Iterable[Item], *, return_exceptions: Literal[False] = False) -> list[Decision]: ...
+    @overload
+    async def hit_many(
+        self, items: Iterable[Item], *, return_exceptions: Literal[True]
+    ) -> list[Decision | StateError]: ...
+    async def hit_many(
+        self, items: Iterable[Item], *, return_exceptions: bool = False
+    ) -> list[Decision] | list[Decision | StateError]:
+        """Many requests (keys, or pairs of a key and its cost), each for itself, in as few calls as they fit.
+
+        Args:
+            return_exceptions: whether a key that holds something else gives its StateError as its result. Otherwise
+                the first such error is raised, after all items were decided.
+        """
+        results: list[Decision | StateError] = []
+        for batch in self._batches(check_items(items)):
+            decided = await self._hub.run(self._plan.hits(batch, True))
+            results += decided
+        return results if return_exceptions else self._all(results)

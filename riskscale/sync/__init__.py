@@ -1,0 +1,26 @@
+"""riskscale for blocking clients and threads: the same names and signatures, without await."""
+
+from riskscale.sync.distributed import (
+    DistributedLock,
+    InMemoryLockBackend,
+    InMemoryRateLimitBackend,
+    LuaLockBackend,
+    RedisRateLimitBackend,
+    TenantRateLimiter,
+)
+from riskscale.sync.hub import Hub
+from riskscale.sync.lock import Lease, Lock
+from riskscale.sync.rate import RateLimiter
+
+__all__ = [
+    "DistributedLock",
+    "Hub",
+    "InMemoryLockBackend",
+    "InMemoryRateLimitBackend",
+    "Lease",
+    "Lock",
+    "LuaLockBackend",
+    "RateLimiter",
+    "RedisRateLimitBackend",
+    "TenantRateLimiter",
+]

@@ -1,0 +1,137 @@
+"""The blocking hub; see :mod:`riskscale._core.hub`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeVar
+
+from riskscale._core.base import BaseHub, is_noscript, scripts_to_load, translated
+from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
+from riskscale._core.scripts import names, script
+from riskscale.errors import HubClosed
+
+T = TypeVar("T")
+R = TypeVar("R")
+log = logging.getLogger("riskscale.hub")
+
+
+class Releasable(Protocol):
+    """A lease that the hub gives back when it closes."""
+
+    def release(self) -> None: ...
+
+
+class Hub(BaseHub):
+    """What a service shares per blocking client, from any of its threads; see :class:`riskscale.Hub`.
+
+    A blocking client's own ``socket_timeout`` bounds a call. Where it, with its retries, is longer than ``timeout``,
+    the hub says so in a warning, because it cannot cut a call short.
+    """
+
+    _blocking = True
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self._slots = threading.BoundedSemaphore(self.max_in_flight)
+        self._closing = threading.Event()
+        self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
+        if self.timeout is not None:
+            self._warn_of_longer(self.timeout)
+
+    def __enter__(self) -> Hub:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Refuse new calls, wake those who wait, release the leases. The client stays open. Twice does nothing."""
+        if self._closing.is_set():
+            return
+        self._check_open()
+        self._closing.set()
+        for lease in list(self._leases):
+            try:
+                lease.release()
+            except Exception as error:
+                log.warning("a lease could not be released while closing: %s", type(error).__name__)
+        self._closed = True
+
+    def preload(self, only: Iterable[str] | None = None) -> None:
+        """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
+        for each in scripts_to_load(only, names):
+            self.client.script_load(each.text)
+
+    def run(self, call: Call[T]) -> T:
+        """One script call, in one round trip; see :meth:`riskscale.Hub.run`."""
+        if self._closing.is_set():
+            raise HubClosed
+        return self._run(call)
+
+    def drive(self, flow: Flow[R]) -> R:
+        """Run a flow (see :mod:`riskscale._core.call`) to its end and give back what it returns."""
+        value: Any = None
+        failure: BaseException | None = None
+        while True:
+            try:
+                step = flow.send(value) if failure is None else flow.throw(failure)
+            except StopIteration as end:
+                result: R = end.value
+                return result
+            value, failure = None, None
+            try:
+                value = self._perform(step)
+            except BaseException as error:
+                failure = error
+
+    def _run(self, call: Call[T]) -> T:
+        self._check_open()
+        words, each = self._words(call), script(call.script)
+        with self._slots:
+            try:
+                reply = self.client.evalsha(each.sha, *words)
+            except Exception as error:
+                if not is_noscript(error):
+                    raise translated(error) from error
+                reply = self._eval(each.text, words)
+        return call.decode(reply)
+
+    def _eval(self, text: bytes, words: tuple[Any, ...]) -> Any:
+        try:
+            return self.client.eval(text, *words)
+        except Exception as error:
+            raise translated(error) from error
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Call():
+                return self.run(step)
+            case Finish():
+                return self._run(step.call) if step.last else self.run(step.call)
+            case Sleep():
+                if self._closing.wait(step.seconds):
+                    raise HubClosed
+            case Cleanup():
+                try:
+                    return self._run(step.call)
+                except Exception as error:
+                    log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
+        return None
+
+    def _warn_of_longer(self, timeout: float) -> None:
+        pool = getattr(self.client, "connection_pool", None)
+        options = getattr(pool, "connection_kwargs", {})
+        per_try = options.get("socket_timeout")
+        tries = 1 + getattr(options.get("retry"), "_retries", 0)
+        if per_try is None or per_try * tries > timeout:
+            longest = "for ever" if per_try is None else f"{per_try * tries:g} s ({tries} tries of {per_try:g} s)"
+            log.warning("timeout=%g cannot be kept: the client may wait %s; set its socket_timeout", timeout, longest)
+
+
+def hub_of(client: Any) -> Hub:
+    """The hub given, or a new one around a bare client."""
+    return client if isinstance(client, Hub) else Hub(client)

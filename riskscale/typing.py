@@ -1,0 +1,75 @@
+"""Protocols that callers may implement."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class MetricsCollector(Protocol):
+    """Where riskscale counts; exporters decide what becomes of labels (``tenant_id`` may be too many)."""
+
+    def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
+        """Add ``value`` to the counter ``name``."""
+
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
+        """Record one ``value`` of the distribution ``name``."""
+
+    def gauge(self, name: str, value: float, /, **labels: str) -> None:
+        """Set ``name`` to ``value``."""
+
+
+@runtime_checkable
+class ScriptClient(Protocol):
+    """What riskscale needs of a client, blocking or asyncio: redis-py's and valkey-py's have it."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """EVALSHA."""
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """EVAL."""
+
+
+@runtime_checkable
+class RedisLockBackend(Protocol):
+    """What :class:`riskscale.DistributedLock` stands on."""
+
+    async def set_nx_ex(self, key: str, value: str, ttl: float) -> bool:
+        """Set ``key`` to ``value`` for ``ttl`` seconds if nobody holds it; whether it was set."""
+
+    async def get(self, key: str) -> str | None:
+        """The present value, or None."""
+
+    async def delete_if_value(self, key: str, value: str) -> bool:
+        """Delete ``key`` if it still has ``value``; whether it had."""
+
+
+@runtime_checkable
+class RateLimitBackend(Protocol):
+    """What :class:`riskscale.TenantRateLimiter` stands on. It may also have ``get_current_count(key) -> int`` and
+    ``try_window(key, limit, window_seconds) -> bool``, which counts a request only if it is let through."""
+
+    async def incr_window(self, key: str, window_seconds: float) -> int:
+        """Count one request of ``key``; how many its window has seen."""
+
+
+@runtime_checkable
+class SyncRedisLockBackend(Protocol):
+    """:class:`RedisLockBackend`, blocking."""
+
+    def set_nx_ex(self, key: str, value: str, ttl: float) -> bool:
+        """Set ``key`` to ``value`` for ``ttl`` seconds if nobody holds it; whether it was set."""
+
+    def get(self, key: str) -> str | None:
+        """The present value, or None."""
+
+    def delete_if_value(self, key: str, value: str) -> bool:
+        """Delete ``key`` if it still has ``value``; whether it had."""
+
+
+@runtime_checkable
+class SyncRateLimitBackend(Protocol):
+    """:class:`RateLimitBackend`, blocking."""
+
+    def incr_window(self, key: str, window_seconds: float) -> int:
+        """Count one request of ``key``; how many its window has seen."""
