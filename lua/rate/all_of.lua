@@ -5,7 +5,7 @@
 -- Each limit promises what rate.<algorithm> promises alone.
 -- KEYS[i] key       string   i=1..n   n=1..128, a multiple of m   <prefix>rs1:{<tag>}:...:<algorithm>, all in one slot
 -- ARGV[1] m         int[1..32]   limits
--- ARGV[2+4(j-1)] algorithm  enum gcra|sliding_log|sliding_window|fixed_window   j=1..m
+-- ARGV[2+4(j-1)] algorithm  enum gcra|sliding_log|sliding_window|fixed_window   j=1..m   how it counts
 -- ARGV[3+4(j-1)] count      int[1..1000000000000000]   j=1..m   units per window; gcra at most 10^9, sliding_log 10^7
 -- ARGV[4+4(j-1)] window_us  int[1..315576000000000]   j=1..m   length of the window
 -- ARGV[5+4(j-1)] burst      int[0..1000000000]   j=1..m   gcra: as in rate.gcra, at least 1; the others: 0

@@ -7,7 +7,7 @@
 -- KEYS[2j-1] key     string   j=1..m   m=1..32   the key that was hit
 -- KEYS[2j]   mark    string   j=1..m   <key>:refund:<token>
 -- ARGV[1] m         int[1..32]   limits
--- ARGV[2+4(j-1)] algorithm  enum gcra|sliding_log|sliding_window|fixed_window   j=1..m
+-- ARGV[2+4(j-1)] algorithm  enum gcra|sliding_log|sliding_window|fixed_window   j=1..m   how it counts
 -- ARGV[3+4(j-1)] count      int[1..1000000000000000]   j=1..m   as at the hit
 -- ARGV[4+4(j-1)] window_us  int[1..315576000000000]   j=1..m   as at the hit
 -- ARGV[5+4(j-1)] burst      int[0..1000000000]   j=1..m   as at the hit

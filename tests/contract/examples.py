@@ -1,0 +1,22 @@
+"""One valid call of each script: what the contract tests break on purpose, word by word."""
+
+from __future__ import annotations
+
+NOW = 10**15
+LIMIT = (3, 60_000_000)
+RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
+
+# name -> (roles of the keys, arguments without now_us)
+EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
+    "lock.acquire": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "", "", "host 7"]),
+    "lock.release": (["lock", "queue", "wait"], ["owner-1", ""]),
+    "lock.renew": (["lock"], ["owner-1", 10_000_000]),
+    "lock.inspect": (["lock", "queue", "wait"], [10]),
+    "rate.gcra": (["gcra"], [*LIMIT, 3, 1, 1]),
+    "rate.sliding_log": (["sliding_log"], [*LIMIT, 1, 1]),
+    "rate.sliding_window": (["sliding_window"], [*LIMIT, 1, 1]),
+    "rate.fixed_window": (["fixed_window"], [*LIMIT, 1, 1]),
+    "rate.all_of": (["gcra", "sliding_log"], [2, *RULES, 1, 1]),
+    "rate.refund": (["gcra", "gcra:refund:t", "sliding_log", "sliding_log:refund:t"], [2, *RULES, NOW, 1]),
+    "rate.reset": (["gcra"], []),
+}

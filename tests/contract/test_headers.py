@@ -1,0 +1,212 @@
+"""Every header says what its script does: numbers of slots, types, ranges, replies, errors."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import redis
+
+from riskscale._core.scripts import folder, manifest, names, script
+from tests.contract.examples import EXAMPLES, NOW
+from tools import contract
+
+SCRIPTS = manifest()["scripts"]
+
+
+def call(client: redis.Redis, prefix: str, name: str, args: list[str | int], keys: list[str] | None = None) -> Any:
+    keys = [f"{prefix}rs1:{{contract}}:{role}" for role in EXAMPLES[name][0]] if keys is None else keys
+    return client.eval(script(name).text, len(keys), *keys, *args)  # type: ignore[arg-type]
+
+
+def state(client: redis.Redis, prefix: str) -> dict[bytes, tuple[Any, int]]:
+    keys = sorted(client.scan_iter(f"{prefix}*"))
+    return {key: (client.dump(key), client.pttl(key) < 0) for key in keys}
+
+
+def slot_names(name: str) -> list[str]:
+    """The name of each ARGV of the example, by the index expressions of the header."""
+    count = len(EXAMPLES[name][1]) + 1
+    found = [""] * count
+    found[-1] = "now_us"
+    m = EXAMPLES[name][1][0] if name in ("rate.all_of", "rate.refund") else 1
+    for arg in SCRIPTS[name]["args"]:
+        each = arg.get("each")
+        last = {"n": m, "m": m, "n/m": 1}[arg["last"]] if each else 1
+        for i in range(1, int(last) + 1):
+            index = re.sub(r"(\d)(?=[a-z(])", r"\1*", arg["index"])
+            at = eval(index, {"i": i, "j": i, "r": i, "n": m, "m": m})  # noqa: S307 - the header's own arithmetic
+            assert not found[int(at) - 1] or found[int(at) - 1] == "now_us" == arg["name"]
+            found[int(at) - 1] = arg["name"]
+    assert all(found), found
+    return found
+
+
+def bad_values(kind: str) -> list[str]:
+    base = kind.removesuffix("|''")
+    optional = kind.endswith("|''")
+    values = [] if optional else [""]
+    if base.startswith("int"):
+        values += ["-1", "1.5", "abc", "inf", "nan", "0x10", " 5 ", "1e3", "+1", str(2**53), "9" * 17, "5\n", "5\x00"]
+        low, high = (int(x) for x in base[4:-1].split(".."))
+        values += [str(low - 1)] if low else []
+        values += [str(high + 1)]
+    elif base == "token":
+        values += ["a b", "a|b", "!a", "é", "x" * 129, "a\x00", "{a}"]
+    elif base.startswith("string"):
+        values = ["x" * (int(base[7:-1].split("..")[1]) + 1)]
+    elif base.startswith("enum"):
+        values += ["GCRA", "log", "gcra "]
+    return values
+
+
+def cases() -> list[Any]:
+    for name in names():
+        for at, slot in enumerate(slot_names(name)):
+            kind = next(arg["type"] for arg in SCRIPTS[name]["args"] if arg["name"] == slot)
+            for value in bad_values(kind):
+                yield pytest.param(name, at, slot, value, id=f"{name}-{slot}-{at}-{value[:20]!r}")
+
+
+def test_there_is_an_example_of_every_script() -> None:
+    assert sorted(EXAMPLES) == names()
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_highest_slot_is_in_the_header(name: str) -> None:
+    body = contract.expand(script(name).text.decode()).split("-- FLAGS")[1]
+    for table, kind in (("KEYS", "keys"), ("ARGV", "args")):
+        used = [int(n) for n in re.findall(rf"{table}\[(\d+)\]", body)]
+        written = [slot["index"] for slot in SCRIPTS[name][kind]]
+        fixed = [int(index) for index in written if index.isdigit()]
+        if len(fixed) == len(written):
+            assert max(used, default=0) <= max(fixed)
+        assert set(range(1, max(fixed, default=0) + 1)) == set(fixed)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_valid_call_replies_as_the_header_says(name: str, raw_client: redis.Redis, prefix: str) -> None:
+    reply = call(raw_client, prefix, name, [*EXAMPLES[name][1], NOW])
+    fixed = [item for item in SCRIPTS[name]["returns"] if "per" not in item]
+    each = [item for item in SCRIPTS[name]["returns"] if "per" in item]
+    rest = reply[len(fixed) :]
+    assert len(reply) >= len(fixed) and (not each and not rest or each and len(rest) % len(each) == 0)
+    for value, item in zip(reply, fixed, strict=False):
+        assert isinstance(value, bytes if item["type"] == "string" else int), item
+    for at, value in enumerate(rest):
+        assert isinstance(value, bytes if each[at % len(each)]["type"] == "string" else int)
+
+
+@pytest.mark.parametrize(("name", "at", "slot", "value"), list(cases()))
+def test_a_bad_argument_is_rsarg_and_nothing_is_written(
+    name: str, at: int, slot: str, value: str, raw_client: redis.Redis, prefix: str
+) -> None:
+    args: list[str | int] = [*EXAMPLES[name][1], NOW]
+    args[at] = value
+    with pytest.raises(redis.ResponseError, match=rf"^RSARG ({slot}|ARGV|KEYS) "):
+        call(raw_client, prefix, name, args)
+    assert state(raw_client, prefix) == {}
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_wrong_number_of_words_is_rsarg(name: str, raw_client: redis.Redis, prefix: str) -> None:
+    roles, args = EXAMPLES[name]
+    full = [*args, NOW]
+    for wrong in (full[:-1], [*full, NOW], []):
+        with pytest.raises(redis.ResponseError, match=r"^RSARG "):
+            call(raw_client, prefix, name, wrong)
+    if name not in ("lock.renew", "rate.reset"):
+        with pytest.raises(redis.ResponseError, match=r"^RSARG "):
+            call(raw_client, prefix, name, full, keys=[f"{prefix}rs1:{{contract}}:{role}" for role in roles][:-1])
+    with pytest.raises(redis.ResponseError, match=r"^RSARG "):
+        call(raw_client, prefix, name, full, keys=[])
+    assert state(raw_client, prefix) == {}
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("kind", ["hash", "list", "text", "zset"])
+def test_a_key_of_another_type_is_left_untouched(name: str, kind: str, raw_client: redis.Redis, prefix: str) -> None:
+    """RSSTATE for a lock, -2 for an item; in both cases nothing at all is written."""
+    roles, args = EXAMPLES[name]
+    for role in roles:
+        if role.endswith(":refund:t"):
+            continue  # a mark is only asked whether it exists
+        if (kind == "hash" and role in ("lock", "wait")) or (kind == "zset" and role == "queue"):
+            continue
+        if name == "rate.reset" and kind == "text":
+            continue  # a reset forgets any string
+        key = f"{prefix}rs1:{{contract}}:{role}"
+        match kind:
+            case "hash":
+                raw_client.hset(key, "a", "b")
+            case "list":
+                raw_client.rpush(key, "a")
+            case "text":
+                raw_client.set(key, "no state of ours, whatever it says")
+            case "zset":
+                raw_client.zadd(key, {"a": 1})
+        raw_client.pexpire(key, 3_600_000)
+        before = state(raw_client, prefix)
+        if name in ("lock.acquire", "lock.release", "lock.inspect"):
+            with pytest.raises(redis.ResponseError, match=r"^RSSTATE "):
+                call(raw_client, prefix, name, [*args, NOW])
+        else:
+            assert -2 in call(raw_client, prefix, name, [*args, NOW])
+        after = state(raw_client, prefix)
+        if name == "rate.refund":
+            assert after[key.encode()] == before[key.encode()]
+        else:
+            assert after == before
+        raw_client.delete(*after)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_digest_is_that_of_the_file_and_of_the_server(name: str, raw_client: redis.Redis) -> None:
+    text = (folder() / SCRIPTS[name]["file"]).read_bytes()
+    assert b"\r" not in text
+    digest = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+    loaded = raw_client.script_load(text)  # type: ignore[arg-type]
+    assert digest == SCRIPTS[name]["sha1"] == script(name).sha
+    assert digest == (loaded.decode() if isinstance(loaded, bytes) else loaded)
+
+
+def test_what_is_generated_is_not_stale() -> None:
+    for path, text in contract.generated().items():
+        assert path.read_text() == text, path
+
+
+def test_a_header_out_of_the_grammar_is_refused() -> None:
+    good = script("lock.renew").text.decode()
+    for old, new in [
+        ("--- lock.renew -- ", "-- lock.renew -- "),
+        ("-- KEYS[i] lock      hash ", "-- KEYS[i] lock      table "),
+        ("-- REPEAT  safe", "-- AGAIN  safe"),
+        ("-- FLAGS   write", "-- FLAGS   wirte"),
+        ("-- ARGV[2n+1] now_us", "-- ARGV[2n+1] time"),
+    ]:
+        assert old in good
+        with pytest.raises(contract.ContractError):
+            contract.parse(good.replace(old, new))
+    with pytest.raises(contract.ContractError):
+        contract.expand("-- >>> _lib/nothing\n-- <<< _lib/nothing\n")
+    with pytest.raises(contract.ContractError):
+        contract.expand("-- >>> _lib/clock\nlocal x\n")
+
+
+def test_a_stale_block_is_seen() -> None:
+    text = script("lock.renew").text.decode()
+    assert contract.expand(text) == text
+    assert contract.expand(text.replace("local function digits", "local function numerals")) == text
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("name", names())
+def test_redis_cli_runs_the_file_as_it_is(name: str, server_cli: list[str], prefix: str) -> None:
+    roles, args = EXAMPLES[name]
+    keys = [f"{prefix}rs1:{{contract}}:{role}" for role in roles]
+    words = [*server_cli, "--eval", str(folder() / SCRIPTS[name]["file"]), *keys, ",", *map(str, args), ""]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() and "RS" not in done.stdout and "ERR" not in done.stdout

@@ -1,0 +1,267 @@
+"""The hub: clients, clocks, time budgets, recovery from a lost script cache, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import pickle
+import threading
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+
+import riskscale
+import riskscale.sync
+from riskscale import ArgumentError, Hub, HubClosed, Limit, Lock, RateLimiter, StateError
+from riskscale._core.base import is_noscript, translated
+from riskscale._core.call import Call
+from riskscale._core.scripts import names, script
+from riskscale.lock.calls import LockKeys
+from riskscale.testing import ServerProcess, VirtualClock
+
+
+async def test_a_blocking_client_is_refused_by_asyncio_classes_and_the_reverse() -> None:
+    with pytest.raises(ArgumentError, match=r"riskscale\.sync"):
+        Hub(fakeredis.FakeRedis())
+    with pytest.raises(ArgumentError, match="blocking one"):
+        riskscale.sync.Lock(fakeredis.FakeAsyncRedis(), "a", ttl=1)
+    with pytest.raises(ArgumentError, match="evalsha"):
+        Hub(object())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("key_prefix", "a b"), ("clock", 7), ("timeout", -1), ("timeout", float("nan")), ("max_in_flight", 0)],
+)
+def test_bad_options_are_named(option: str, value: object) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        Hub(fakeredis.FakeAsyncRedis(), **{option: value})
+    assert caught.value.argument == option
+
+
+@pytest.mark.parametrize("bad", [-1, 2**53, 1.5, "1", None, True])
+async def test_a_clock_that_lies_is_refused_before_anything_is_sent(bad: Any, client: Any, prefix: str) -> None:
+    async with Hub(client, key_prefix=prefix, clock=lambda: bad) as hub:
+        with pytest.raises(ArgumentError, match="clock"):
+            await RateLimiter(hub, Limit(1, per=1)).hit("a")
+
+
+async def test_a_client_clock_has_keys_of_its_own(client: Any, raw_client: Any, prefix: str) -> None:
+    clock = VirtualClock()
+    async with Hub(client, key_prefix=prefix, clock=clock) as hub:
+        decision = await RateLimiter(hub, Limit(1, per=60)).hit("a")
+        assert decision.at == pytest.approx(clock() / 1e6)
+    assert [key.decode() for key in raw_client.scan_iter(f"{prefix}*")] == [
+        f"{prefix}rs1c:{{a}}:rate:default:60s:sliding_log"
+    ]
+
+
+@pytest.mark.owns_server
+async def test_a_flushed_script_cache_is_no_matter(hub: Hub, raw_client: Any) -> None:
+    limiter = RateLimiter(hub, Limit(1000, per=60))
+    for turn in range(20):
+        if turn % 3 == 0:
+            raw_client.script_flush()
+        assert await limiter.hit("a")
+    raw_client.script_flush()
+    results = await asyncio.gather(*(limiter.hit("a") for _ in range(50)))
+    assert sorted(each.remaining for each in results) == list(range(930, 980))
+
+
+@pytest.mark.owns_server
+def test_a_flushed_script_cache_is_no_matter_to_threads(sync_hub: riskscale.sync.Hub, raw_client: Any) -> None:
+    limiter = riskscale.sync.RateLimiter(sync_hub, Limit(1000, per=60))
+    assert limiter.hit("a")
+    raw_client.script_flush()
+    assert limiter.hit("a").remaining == 998
+
+
+async def test_a_restart_of_the_server_is_no_matter(scratch_server: ServerProcess) -> None:
+    client = redis.asyncio.Redis.from_url(scratch_server.url)
+    async with Hub(client) as hub:
+        limiter = RateLimiter(hub, Limit(10, per=60))
+        assert (await limiter.hit("a")).remaining == 9
+        scratch_server.kill()
+        with pytest.raises(redis.ConnectionError):  # the client's own errors pass through
+            await limiter.hit("a")
+        scratch_server.start()
+        assert (await limiter.hit("a")).remaining == 9  # nothing was persisted
+    await client.aclose()
+
+
+async def test_preload_loads_every_script(hub: Hub, raw_client: Any) -> None:
+    await hub.preload()
+    assert all(raw_client.script_exists(*(script(name).sha for name in names())))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("decode", [False, True])
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_any_client_works(connect: Any, sync_connect: Any, prefix: str, decode: bool, protocol: int) -> None:
+    await check_client(connect(decode_responses=decode, protocol=protocol), prefix)
+    check_sync_client(sync_connect(decode_responses=decode, protocol=protocol), prefix)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("decode", [False, True])
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_valkey_py_works(backend: Any, prefix: str, decode: bool, protocol: int) -> None:
+    valkey = pytest.importorskip("valkey")
+    url = backend.url.replace("redis://", "valkey://")
+    options = {"decode_responses": decode, "protocol": protocol, **backend.login}
+    client = valkey.asyncio.Valkey.from_url(url, **options)
+    await check_client(client, prefix)
+    await client.aclose()
+    blocking = valkey.Valkey.from_url(url, **options)
+    check_sync_client(blocking, prefix)
+    blocking.close()
+
+
+async def check_client(client: Any, prefix: str) -> None:
+    async with Hub(client, key_prefix=prefix) as hub:
+        async with Lock(hub, "job", ttl=5, metadata="naïve") as lease:
+            info = await Lock(hub, "job", ttl=5).inspect()
+            assert (info.owner, info.metadata, info.fence) == (lease.token, "naïve", lease.fence)
+        assert await RateLimiter(hub, Limit(2, per=60)).hit("a")
+        with pytest.raises(ArgumentError, match="^owner "):
+            await hub.run(Call("lock.acquire", LockKeys.of(hub.key("job")).all, ("", 1000, "", "", ""), list))
+
+
+def check_sync_client(client: Any, prefix: str) -> None:
+    with riskscale.sync.Hub(client, key_prefix=prefix) as hub:
+        with riskscale.sync.Lock(hub, "job2", ttl=5, metadata="naïve") as lease:
+            info = riskscale.sync.Lock(hub, "job2", ttl=5).inspect()
+            assert (info.owner, info.metadata, info.fence) == (lease.token, "naïve", lease.fence)
+        assert riskscale.sync.RateLimiter(hub, Limit(2, per=60)).hit("b")
+
+
+async def test_closing_refuses_wakes_and_releases(client: Any, raw_client: Any, prefix: str) -> None:
+    hub = Hub(client, key_prefix=prefix)
+    lock = Lock(hub, "job", ttl=60)
+    lease = await lock.acquire()
+    waiter = asyncio.create_task(lock.acquire())
+    other = Lock(Hub(client, key_prefix=prefix), "job", ttl=60)
+    while (await other.inspect()).waiting == 0:
+        await asyncio.sleep(0)
+    await hub.aclose()
+    await hub.aclose()
+    assert lease is not None and lease.released_at is not None
+    with pytest.raises(HubClosed):
+        await waiter
+    with pytest.raises(HubClosed):
+        await lock.acquire()
+    info = await other.inspect()
+    assert not info.held and info.waiting == 0
+
+
+def test_closing_releases_for_threads(sync_client: Any, prefix: str) -> None:
+    hub = riskscale.sync.Hub(sync_client, key_prefix=prefix)
+    lock = riskscale.sync.Lock(hub, "job", ttl=60)
+    lease = lock.acquire()
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            lock.acquire()
+        except HubClosed as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    other = riskscale.sync.Lock(riskscale.sync.Hub(sync_client, key_prefix=prefix), "job", ttl=60)
+    while other.inspect().waiting == 0:
+        pass
+    hub.close()
+    thread.join(10)
+    assert len(errors) == 1 and lease is not None and lease.released_at is not None
+    assert not other.locked()
+
+
+async def test_a_hub_belongs_to_its_loop(hub: Hub) -> None:
+    limiter = RateLimiter(hub, Limit(1, per=1))
+    await limiter.hit("a")
+    with pytest.raises(StateError, match="event loop"):
+        await asyncio.to_thread(lambda: asyncio.run(limiter.hit("b")))  # type: ignore[arg-type]
+
+
+def test_a_hub_belongs_to_its_process(sync_hub: riskscale.sync.Hub) -> None:
+    limiter = riskscale.sync.RateLimiter(sync_hub, Limit(1, per=1))
+    sync_hub._pid -= 1  # as a forked child sees it
+    with pytest.raises(StateError, match="fork"):
+        limiter.hit("a")
+    sync_hub._pid += 1
+    assert multiprocessing.current_process().pid == sync_hub._pid
+
+
+@pytest.mark.server
+@pytest.mark.owns_server
+async def test_the_time_budget_holds(scratch_server: ServerProcess) -> None:
+    """A server that does not answer costs the caller its budget and no more."""
+    client = redis.asyncio.Redis.from_url(scratch_server.url)
+    async with Hub(client, timeout=0.2) as hub:
+        limiter = RateLimiter(hub, Limit(10, per=60))
+        await limiter.hit("a")
+        scratch_server.pause()
+        with pytest.raises(TimeoutError):
+            await limiter.hit("a")
+        scratch_server.resume()
+    await client.aclose()
+
+
+async def test_calls_in_flight_are_bounded() -> None:
+    running = most = 0
+
+    class Slow:
+        async def evalsha(self, *_: Any) -> list[int]:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+            return [0, 0, 0, 0]
+
+        eval = execute_command = evalsha
+
+    limiter = RateLimiter(Hub(Slow(), max_in_flight=7), Limit(1, per=1))
+    await asyncio.gather(*(limiter.hit(str(n)) for n in range(100)))
+    assert most == 7
+
+
+def test_the_hub_warns_of_a_client_that_may_wait_longer(caplog: pytest.LogCaptureFixture) -> None:
+    riskscale.sync.Hub(redis.Redis(socket_timeout=5), timeout=0.05)
+    assert "socket_timeout" in caplog.text
+
+
+def test_errors_of_scripts_are_known_by_their_first_word() -> None:
+    error = translated(redis.ResponseError("RSARG ttl_us must be an integer from 1 to 2"))
+    assert isinstance(error, ArgumentError) and error.argument == "ttl_us"
+    assert isinstance(translated(redis.ResponseError("RSSTATE a key holds another type")), StateError)
+    other = redis.ResponseError("OOM command not allowed")
+    assert translated(other) is other
+    assert is_noscript(redis.exceptions.NoScriptError("x")) and not is_noscript(other)
+
+
+def test_no_secret_is_in_a_repr() -> None:
+    client = redis.Redis.from_url("redis://user:hunter2@127.0.0.1:1/0")
+    hub = riskscale.sync.Hub(client)
+    lock = riskscale.sync.Lock(hub, "a", ttl=1)
+    limiter = riskscale.sync.RateLimiter(hub, Limit(1, per=1))
+    assert "hunter2" not in "".join(map(repr, (hub, lock, limiter)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        riskscale.ArgumentError("ttl", "must be more"),
+        riskscale.StateError("x"),
+        riskscale.HubClosed(),
+        riskscale.AcquireTimeout("job", 1.5),
+        riskscale.LeaseLost("job", 7),
+        riskscale.RateLimitExceeded("a", "1/s", 0.5),
+    ],
+)
+def test_errors_pickle(error: riskscale.RiskscaleError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)
