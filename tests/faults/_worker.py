@@ -1,0 +1,55 @@
+"""One replica as an OS process: prints what the server told it, a JSON line an event."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import redis
+
+import riskscale.sync
+from riskscale import Limit
+from riskscale.rate.limit import Algorithm
+
+
+def say(**event: Any) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def locks(hub: riskscale.sync.Hub, rounds: int, ttl: float) -> None:
+    """Hold one lock again and again; wait for it like anybody."""
+    for _ in range(rounds):
+        lease = riskscale.sync.Lock(hub, "job", ttl=ttl).acquire()
+        assert lease is not None
+        say(event="held", at=lease.at, fence=lease.fence, ttl=ttl)
+        try:
+            lease.release()
+            say(event="released", at=lease.released_at, fence=lease.fence)
+        except riskscale.LeaseLost:
+            say(event="lost", fence=lease.fence)
+
+
+def rates(hub: riskscale.sync.Hub, count: int, per: float, algorithm: Algorithm, rounds: int) -> None:
+    """Hit one key as fast as it goes."""
+    limiter = riskscale.sync.RateLimiter(hub, Limit(count, per=per, algorithm=algorithm))
+    for _ in range(rounds):
+        decision = limiter.hit("tenant")
+        if decision:
+            say(event="admitted", at=decision.at)
+    say(event="done")
+
+
+def main() -> None:
+    url, prefix, what, *rest = sys.argv[1:]
+    hub = riskscale.sync.Hub(redis.Redis.from_url(url), key_prefix=prefix)
+    say(event="ready")
+    sys.stdin.readline()  # all start together
+    if what == "locks":
+        locks(hub, int(rest[0]), float(rest[1]))
+    else:
+        rates(hub, int(rest[0]), float(rest[1]), rest[2], int(rest[3]))  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()
