@@ -17,12 +17,14 @@ def say(**event: Any) -> None:
     print(json.dumps(event), flush=True)
 
 
-def locks(hub: riskscale.sync.Hub, rounds: int, ttl: float) -> None:
-    """Hold one lock again and again; wait for it like anybody."""
+def locks(hub: riskscale.sync.Hub, rounds: int, ttl: float, keep: bool) -> None:
+    """Hold one lock again and again, waiting for it like anybody; or keep it until the end comes."""
     for _ in range(rounds):
         lease = riskscale.sync.Lock(hub, "job", ttl=ttl).acquire()
         assert lease is not None
         say(event="held", at=lease.at, fence=lease.fence, ttl=ttl)
+        if keep:
+            sys.stdin.readline()
         try:
             lease.release()
             say(event="released", at=lease.released_at, fence=lease.fence)
@@ -46,7 +48,7 @@ def main() -> None:
     say(event="ready")
     sys.stdin.readline()  # all start together
     if what == "locks":
-        locks(hub, int(rest[0]), float(rest[1]))
+        locks(hub, int(rest[0]), float(rest[1]), rest[2:] == ["keep"])
     else:
         rates(hub, int(rest[0]), float(rest[1]), rest[2], int(rest[3]))  # type: ignore[arg-type]
 

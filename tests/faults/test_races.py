@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from riskscale.lock._model import CLAIM_US
+from riskscale.lock._model import POLL_US
 from riskscale.rate._model import interval
 from riskscale.rate.limit import ALGORITHMS, Algorithm, Limit
 from tests.faults.canary import Canary
 from tests.rate.test_model import most_in_any_window
 
 pytestmark = pytest.mark.server
-POLL = 0.5
+POLL = POLL_US / 1e6
 
 
 @contextmanager
@@ -77,21 +77,18 @@ def test_one_holder_at_a_time(backend: Any, prefix: str) -> None:
 
 
 def test_a_killed_holder_is_succeeded_when_its_lease_ends(backend: Any, prefix: str) -> None:
-    ttl = 1.0
-    with Canary(backend.admin) as canary, replicas(3, url_of(backend), prefix, "locks", 3, ttl) as processes:
-        victim = processes[0]
+    ttl, url = 1.0, url_of(backend)
+    with Canary(backend.admin) as canary, replicas(1, url, prefix, "locks", 1, ttl, "keep") as (victim,):
         assert victim.stdout
-        first = json.loads(victim.stdout.readline())
-        victim.send_signal(signal.SIGKILL)
-        said = [first, *(json.loads(line) for line in victim.communicate()[0].splitlines())]
-        history = said + events(processes[1:])
+        history = [json.loads(victim.stdout.readline())]
+        with replicas(2, url, prefix, "locks", 3, ttl) as others:
+            victim.send_signal(signal.SIGKILL)
+            assert victim.wait() == -signal.SIGKILL
+            history += events(others)
     held = check_leases(history)
-    assert sum(each not in said for each in held) == 6
-    released = {each["fence"] for each in history if each["event"] == "released"}
-    # Whoever died owed at most its lease, and, where it was granted the lock unseen, one claim; then one poll.
-    for one, two in itertools.pairwise(held):
-        if one["fence"] not in released:
-            assert two["at"] - one["at"] <= ttl + 2 * CLAIM_US / 1e6 + 2 * POLL + canary.worst
+    assert len(held) == 7
+    # At the end of the lease the lock goes to whoever polls next.
+    assert held[1]["at"] - held[0]["at"] <= ttl + POLL + 2 * canary.worst
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

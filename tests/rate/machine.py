@@ -15,9 +15,9 @@ from riskscale.rate.limit import MAX_COUNT, Algorithm, Limit
 START = 10**15
 SERIAL = itertools.count()
 
-counts = st.one_of(st.integers(1, 5), st.integers(1, 200))
-costs = st.one_of(st.just(1), st.integers(1, 9), st.sampled_from([150, 10**15]))
-windows = st.sampled_from([1, 7, 59, 1000, 60_000_000])
+counts = st.one_of(st.integers(1, 5), st.integers(6, 200))
+costs = st.one_of(st.just(1), st.integers(1, 3), st.integers(1, 9), st.sampled_from([70, 150, 10**15]))
+windows = st.sampled_from([1, 7, 59, 1000, 1000, 60_000_000, 60_000_000])
 
 
 def limits(algorithm: Algorithm) -> st.SearchStrategy[Limit]:
@@ -76,17 +76,24 @@ class RateMachine(RuleBasedStateMachine):
     def stored(self) -> list[Any]:
         return [self.client.get(key) for name in self.names for key in self.keys(name)]
 
-    @rule(by=st.one_of(st.sampled_from([0, 1, 2, 58, 999, 1000, 10**6, 59_999_999, 60_000_000]), st.integers(0, 10**8)))
-    def time_passes(self, by: int) -> None:
-        self.now += by
+    @rule(part=st.sampled_from([0, 1, 2, 7, 20, 59, 60, 61, 140]), off=st.integers(-1, 1))
+    def time_passes(self, part: int, off: int) -> None:
+        """By sixtieths of the first window: where stamps, buckets and windows end, and one microsecond beside."""
+        self.now += max(0, self.limits[0].window_us * part // 60 + off)
 
-    @rule(by=st.sampled_from([1, 7, 1000, 10**6]))
-    def the_clock_goes_back(self, by: int) -> None:
-        self.now -= by
+    @rule(at=st.integers(0, 2), cost=st.integers(1, 5), off=st.integers(-1, 0))
+    def time_passes_until_the_next_may_come(self, at: int, cost: int, off: int) -> None:
+        waits = self.run([self.names[at]], [cost], False, self.now)[0][0::3]
+        self.now += max(0, *waits, max(waits) + off)
 
-    @rule(data=st.data())
-    def the_limit_changes(self, data: st.DataObject) -> None:
-        self.limits = [data.draw(limits(algorithm)) for algorithm in self.algorithms]
+    @rule(by=st.sampled_from([1, 7, 1000, 10**6]), seldom=st.integers(0, 3))
+    def the_clock_goes_back(self, by: int, seldom: int) -> None:
+        self.now -= 0 if seldom else by
+
+    @rule(data=st.data(), seldom=st.integers(0, 3))
+    def the_limit_changes(self, data: st.DataObject, seldom: int) -> None:
+        if not seldom:
+            self.limits = [data.draw(limits(algorithm)) for algorithm in self.algorithms]
 
     @rule(which=st.lists(st.integers(0, 2), min_size=1, max_size=4), data=st.data())
     def hit(self, which: list[int], data: st.DataObject) -> None:
