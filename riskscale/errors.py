@@ -20,6 +20,7 @@ from __future__ import annotations
 class RiskscaleError(Exception):
     """Base of every error that riskscale raises of its own accord."""
 
+
 class ArgumentError(RiskscaleError, ValueError):
     """``argument`` (its name) breaks ``rule``."""
 

@@ -1,3 +1,20 @@
+local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
+-- One request under one rule, which most are: the same as below, without its tables.
+local function hit(rule, charge, cost)
+  cost = integer(cost, 1, 1000000000000000)
+  if not cost then return bad_cost() end
+  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
+  local state = algorithm.load(key)
+  if not state then return { now_us, -2, 0, 0 } end
+  local never = cost > limit.capacity
+  local wait = algorithm.wait(limit, state, never and 0 or cost)
+  if never then wait = -1 end
+  if charge and wait == 0 then
+    algorithm.take(limit, state, cost)
+    algorithm.save(key, limit, state)
+  end
+  return { now_us, wait, algorithm.view(limit, state) }
+end
 -- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
 -- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
 -- type-checked before the first write, each once, so that a key named twice counts twice.
@@ -10,10 +27,11 @@ local function hits(rules, first_cost, most)
   if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
   local charge = ARGV[first_cost - 1]
   if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
   local costs, states, rule_of = {}, {}, {}
   for r = 1, requests do
     local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return out_of_range('cost', 1, 1000000000000000) end
+    if not cost then return bad_cost() end
     costs[r] = cost
   end
   for i = 1, total do

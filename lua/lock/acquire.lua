@@ -25,15 +25,16 @@
 -- FLAGS   write
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
 local function integer(text, low, high)
-  if text and #text <= 16 and string.find(text, '^%d+$') then
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
     local value = tonumber(text)
     if value >= low and value <= high then return value end
   end
   return nil
 end
 -- tostring(1755123456789012) would be '1.755123456789e+15'.
-local function digits(x) return string.format('%.0f', x) end
+local function digits(x) return format('%.0f', x) end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -63,7 +64,7 @@ end
 -- >>> _lib/token
 -- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
 local function is_token(text)
-  return text ~= nil and #text <= 128 and string.find(text, '^[%w_.:-]+$') ~= nil
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
 end
 -- <<< _lib/token
 local owner, mailbox, hold, metadata = ARGV[1], ARGV[3], ARGV[4], ARGV[5]

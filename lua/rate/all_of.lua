@@ -21,15 +21,16 @@
 -- FLAGS   write
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
 local function integer(text, low, high)
-  if text and #text <= 16 and string.find(text, '^%d+$') then
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
     local value = tonumber(text)
     if value >= low and value <= high then return value end
   end
   return nil
 end
 -- tostring(1755123456789012) would be '1.755123456789e+15'.
-local function digits(x) return string.format('%.0f', x) end
+local function digits(x) return format('%.0f', x) end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -82,49 +83,41 @@ end
 -- Generic cell rate algorithm (ITU-T I.371). The key is a string with one integer, the theoretical arrival
 -- time `tat` in microseconds: a hit moves it on by cost * interval, and it may run ahead of now by
 -- burst * interval. interval = ceil(window_us / count), so the rate is never above count per window.
-local gcra = { max_count = 1000000000 }
-function gcra.limit(count, window_us, burst)
-  local interval = math.ceil(window_us / count)
-  return { capacity = burst, interval = interval, full_us = burst * interval }
-end
-function gcra.load(key)
-  local text = text_of(key)
-  if not text then return nil end
-  if text == '' then return { tat = 0 } end
-  local tat = integer(text, 0, 9007199254740991)
-  return tat and { tat = tat }
-end
-function gcra.wait(limit, state, cost)
-  local start = state.tat > now_us and state.tat or now_us
-  local wait = start + cost * limit.interval - limit.full_us - now_us
-  return wait > 0 and wait or 0
-end
-function gcra.take(limit, state, cost)
-  state.tat = (state.tat > now_us and state.tat or now_us) + cost * limit.interval
-end
-function gcra.view(limit, state)
-  local debt = state.tat > now_us and state.tat - now_us or 0
-  local left = math.floor((limit.full_us - debt) / limit.interval)
-  return left > 0 and left or 0, debt
-end
-function gcra.save(key, _, state)
-  redis.call('SET', key, digits(state.tat), 'PX', life_ms(state.tat - now_us))
-end
+local gcra = {
+  max_count = 1000000000,
+  limit = function(count, window_us, burst)
+    local interval = math.ceil(window_us / count)
+    return { capacity = burst, interval = interval, full_us = burst * interval }
+  end,
+  load = function(key)
+    local text = text_of(key)
+    if not text then return nil end
+    if text == '' then return { tat = 0 } end
+    local tat = integer(text, 0, 9007199254740991)
+    return tat and { tat = tat }
+  end,
+  wait = function(limit, state, cost)
+    local start = state.tat > now_us and state.tat or now_us
+    local wait = start + cost * limit.interval - limit.full_us - now_us
+    return wait > 0 and wait or 0
+  end,
+  take = function(limit, state, cost)
+    state.tat = (state.tat > now_us and state.tat or now_us) + cost * limit.interval
+  end,
+  view = function(limit, state)
+    local debt = state.tat > now_us and state.tat - now_us or 0
+    local left = math.floor((limit.full_us - debt) / limit.interval)
+    return left > 0 and left or 0, debt
+  end,
+  save = function(key, _, state)
+    redis.call('SET', key, digits(state.tat), 'PX', life_ms(state.tat - now_us))
+  end,
+}
 -- <<< _lib/gcra
 -- >>> _lib/sliding_log
 -- Exact sliding log: a ring of 7-byte stamps in one string. 29 bytes of header: 'L', then capacity, head (the
 -- slot written next), live count and newest stamp, 7 bytes each. Slot i lies at 29 + 7i. The ring doubles as
 -- it fills, up to the limit, and never shrinks, so that a limit may change from call to call.
-local sliding_log = { max_count = 10000000 }
-function sliding_log.limit(count, window_us) return { capacity = count, window_us = window_us } end
-function sliding_log.load(key)
-  local text = redis.pcall('GETRANGE', key, 0, 28)
-  if type(text) ~= 'string' then return nil end
-  if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
-  if #text < 29 or byte(text, 1) ~= 76 then return nil end
-  return { key = key, size = unpack_at(text, 2), head = unpack_at(text, 9), live = unpack_at(text, 16),
-    newest = unpack_at(text, 23) }
-end
 local function stamp(state, i) -- of the i-th oldest live one, from 0
   local at = 29 + (state.head - state.live + i) % state.size * 7
   return unpack_at(redis.call('GETRANGE', state.key, at, at + 6), 1)
@@ -145,16 +138,6 @@ local function forget(state, edge)
   end
   state.live = state.live - gone
 end
-function sliding_log.wait(limit, state, cost)
-  local at = state.newest > now_us and state.newest or now_us
-  if state.seen ~= at then
-    forget(state, at - limit.window_us)
-    state.seen = at
-  end
-  local excess = state.live + cost - limit.capacity
-  if excess <= 0 then return 0 end
-  return stamp(state, excess - 1) + limit.window_us - now_us
-end
 local function grow(limit, state, need)
   local key, first, live = state.key, 29 + (state.head - state.live) % state.size * 7, ''
   if state.live > 0 then
@@ -169,107 +152,133 @@ local function grow(limit, state, need)
   state.head = state.live % state.size
   redis.call('SET', key, string.rep('\0', 29) .. live)
 end
-function sliding_log.take(limit, state, cost)
-  local need = state.live + cost
-  if need > state.size then grow(limit, state, need) end
-  state.newest = state.newest > now_us and state.newest or now_us
-  state.seen = state.newest
-  local one, room = pack(state.newest), state.size - state.head
-  local fit = cost < room and cost or room
-  redis.call('SETRANGE', state.key, digits(29 + state.head * 7), fit == 1 and one or string.rep(one, fit))
-  if cost > fit then redis.call('SETRANGE', state.key, 29, string.rep(one, cost - fit)) end
-  state.head, state.live = (state.head + cost) % state.size, need
-end
-function sliding_log.view(limit, state)
-  local left = limit.capacity - state.live
-  return left > 0 and left or 0, state.live > 0 and state.newest + limit.window_us - now_us or 0
-end
-function sliding_log.save(key, limit, state)
-  redis.call('SETRANGE', key, 0, 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
-  redis.call('PEXPIRE', key, life_ms(state.newest + limit.window_us - now_us))
-end
+local sliding_log = {
+  max_count = 10000000,
+  limit = function(count, window_us) return { capacity = count, window_us = window_us } end,
+  load = function(key)
+    local text = redis.pcall('GETRANGE', key, 0, 28)
+    if type(text) ~= 'string' then return nil end
+    if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
+    if #text < 29 or byte(text, 1) ~= 76 then return nil end
+    return { key = key, size = unpack_at(text, 2), head = unpack_at(text, 9), live = unpack_at(text, 16),
+      newest = unpack_at(text, 23) }
+  end,
+  wait = function(limit, state, cost)
+    local at = state.newest > now_us and state.newest or now_us
+    if state.seen ~= at then
+      forget(state, at - limit.window_us)
+      state.seen = at
+    end
+    local excess = state.live + cost - limit.capacity
+    if excess <= 0 then return 0 end
+    return stamp(state, excess - 1) + limit.window_us - now_us
+  end,
+  take = function(limit, state, cost)
+    local need = state.live + cost
+    if need > state.size then grow(limit, state, need) end
+    state.newest = state.newest > now_us and state.newest or now_us
+    state.seen = state.newest
+    local one, room = pack(state.newest), state.size - state.head
+    local fit = cost < room and cost or room
+    redis.call('SETRANGE', state.key, digits(29 + state.head * 7), fit == 1 and one or string.rep(one, fit))
+    if cost > fit then redis.call('SETRANGE', state.key, 29, string.rep(one, cost - fit)) end
+    state.head, state.live = (state.head + cost) % state.size, need
+  end,
+  view = function(limit, state)
+    local left = limit.capacity - state.live
+    return left > 0 and left or 0, state.live > 0 and state.newest + limit.window_us - now_us or 0
+  end,
+  save = function(key, limit, state)
+    redis.call('SETRANGE', key, 0, 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
+    redis.call('PEXPIRE', key, life_ms(state.newest + limit.window_us - now_us))
+  end,
+}
 -- <<< _lib/sliding_log
 -- >>> _lib/sliding_window
 -- Sliding window of sub-buckets, the oldest counted whole: never over the limit, late by less than one
 -- sub-bucket (window_us / 60). The key is a string: 'W', the units in all buckets (7 bytes), then from the
 -- oldest on (the last microsecond of the bucket, 7 bytes; its units, 7 bytes). A bucket carries its own end,
 -- so the window may change from call to call.
-local sliding_window = { max_count = 1000000000000000 }
-function sliding_window.limit(count, window_us)
-  return { capacity = count, window_us = window_us, width = math.ceil(window_us / 60) }
-end
-function sliding_window.load(key)
-  local text = text_of(key)
-  if not text then return nil end
-  if text == '' then return { total = 0, first = 1, buckets = '' } end
-  if byte(text, 1) ~= 87 or (#text - 8) % 14 ~= 0 then return nil end
-  return { total = unpack_at(text, 2), first = 1, buckets = string.sub(text, 9) }
-end
-function sliding_window.wait(limit, state, cost)
-  local at = state.first
-  while at < #state.buckets and unpack_at(state.buckets, at) + limit.window_us <= now_us do
-    state.total = state.total - unpack_at(state.buckets, at + 7)
-    at = at + 14
-  end
-  state.first = at
-  local excess, wait = state.total + cost - limit.capacity, 0
-  while excess > 0 do
-    wait = unpack_at(state.buckets, at) + limit.window_us - now_us
-    excess = excess - unpack_at(state.buckets, at + 7)
-    at = at + 14
-  end
-  return wait
-end
-function sliding_window.take(limit, state, cost)
-  local newest = #state.buckets - 13
-  -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
-  if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
-    local units = unpack_at(state.buckets, newest + 7) + cost
-    state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
-  else
-    local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
-    state.buckets = state.buckets .. pack(last_us) .. pack(cost)
-  end
-  state.total = state.total + cost
-end
-function sliding_window.view(limit, state)
-  local left = limit.capacity - state.total
-  local reset = state.total > 0 and unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us or 0
-  return left > 0 and left or 0, reset
-end
-function sliding_window.save(key, limit, state)
-  redis.call('SET', key, 'W' .. pack(state.total) .. string.sub(state.buckets, state.first), 'PX',
-    life_ms(unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us))
-end
+local sliding_window = {
+  max_count = 1000000000000000,
+  limit = function(count, window_us)
+    return { capacity = count, window_us = window_us, width = math.ceil(window_us / 60) }
+  end,
+  load = function(key)
+    local text = text_of(key)
+    if not text then return nil end
+    if text == '' then return { total = 0, first = 1, buckets = '' } end
+    if byte(text, 1) ~= 87 or (#text - 8) % 14 ~= 0 then return nil end
+    return { total = unpack_at(text, 2), first = 1, buckets = string.sub(text, 9) }
+  end,
+  wait = function(limit, state, cost)
+    local at = state.first
+    while at < #state.buckets and unpack_at(state.buckets, at) + limit.window_us <= now_us do
+      state.total = state.total - unpack_at(state.buckets, at + 7)
+      at = at + 14
+    end
+    state.first = at
+    local excess, wait = state.total + cost - limit.capacity, 0
+    while excess > 0 do
+      wait = unpack_at(state.buckets, at) + limit.window_us - now_us
+      excess = excess - unpack_at(state.buckets, at + 7)
+      at = at + 14
+    end
+    return wait
+  end,
+  take = function(limit, state, cost)
+    local newest = #state.buckets - 13
+    -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
+    if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
+      local units = unpack_at(state.buckets, newest + 7) + cost
+      state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
+    else
+      local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
+      state.buckets = state.buckets .. pack(last_us) .. pack(cost)
+    end
+    state.total = state.total + cost
+  end,
+  view = function(limit, state)
+    local left = limit.capacity - state.total
+    local reset = state.total > 0 and unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us or 0
+    return left > 0 and left or 0, reset
+  end,
+  save = function(key, limit, state)
+    redis.call('SET', key, 'W' .. pack(state.total) .. string.sub(state.buckets, state.first), 'PX',
+      life_ms(unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us))
+  end,
+}
 -- <<< _lib/sliding_window
 -- >>> _lib/fixed_window
 -- Fixed window. The key is a string 'start_us:used'; a window starts at its first hit and ends window_us later.
-local fixed_window = { max_count = 1000000000000000 }
-function fixed_window.limit(count, window_us) return { capacity = count, window_us = window_us } end
-function fixed_window.load(key)
-  local text = text_of(key)
-  if not text then return nil end
-  if text == '' then return { start = 0, used = 0 } end
-  local start, used = string.match(text, '^(%d+):(%d+)$')
-  start, used = integer(start, 0, 9007199254740991), integer(used, 0, 9007199254740991)
-  return start and used and { start = start, used = used }
-end
-function fixed_window.wait(limit, state, cost)
-  if state.used > 0 and now_us - state.start >= limit.window_us then state.used = 0 end
-  return cost > limit.capacity - state.used and state.start + limit.window_us - now_us or 0
-end
-function fixed_window.take(_, state, cost)
-  if state.used == 0 then state.start = now_us end
-  state.used = state.used + cost
-end
-function fixed_window.view(limit, state)
-  local left = limit.capacity - state.used
-  return left > 0 and left or 0, state.used > 0 and state.start + limit.window_us - now_us or 0
-end
-function fixed_window.save(key, limit, state)
-  redis.call('SET', key, digits(state.start) .. ':' .. digits(state.used), 'PX',
-    life_ms(state.start + limit.window_us - now_us))
-end
+local fixed_window = {
+  max_count = 1000000000000000,
+  limit = function(count, window_us) return { capacity = count, window_us = window_us } end,
+  load = function(key)
+    local text = text_of(key)
+    if not text then return nil end
+    if text == '' then return { start = 0, used = 0 } end
+    local start, used = string.match(text, '^(%d+):(%d+)$')
+    start, used = integer(start, 0, 9007199254740991), integer(used, 0, 9007199254740991)
+    return start and used and { start = start, used = used }
+  end,
+  wait = function(limit, state, cost)
+    if state.used > 0 and now_us - state.start >= limit.window_us then state.used = 0 end
+    return cost > limit.capacity - state.used and state.start + limit.window_us - now_us or 0
+  end,
+  take = function(_, state, cost)
+    if state.used == 0 then state.start = now_us end
+    state.used = state.used + cost
+  end,
+  view = function(limit, state)
+    local left = limit.capacity - state.used
+    return left > 0 and left or 0, state.used > 0 and state.start + limit.window_us - now_us or 0
+  end,
+  save = function(key, limit, state)
+    redis.call('SET', key, digits(state.start) .. ':' .. digits(state.used), 'PX',
+      life_ms(state.start + limit.window_us - now_us))
+  end,
+}
 -- <<< _lib/fixed_window
 -- >>> _lib/limits
 -- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
@@ -311,6 +320,23 @@ local function read_rules(m, first)
 end
 -- <<< _lib/rules
 -- >>> _lib/hits
+local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
+-- One request under one rule, which most are: the same as below, without its tables.
+local function hit(rule, charge, cost)
+  cost = integer(cost, 1, 1000000000000000)
+  if not cost then return bad_cost() end
+  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
+  local state = algorithm.load(key)
+  if not state then return { now_us, -2, 0, 0 } end
+  local never = cost > limit.capacity
+  local wait = algorithm.wait(limit, state, never and 0 or cost)
+  if never then wait = -1 end
+  if charge and wait == 0 then
+    algorithm.take(limit, state, cost)
+    algorithm.save(key, limit, state)
+  end
+  return { now_us, wait, algorithm.view(limit, state) }
+end
 -- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
 -- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
 -- type-checked before the first write, each once, so that a key named twice counts twice.
@@ -323,10 +349,11 @@ local function hits(rules, first_cost, most)
   if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
   local charge = ARGV[first_cost - 1]
   if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
   local costs, states, rule_of = {}, {}, {}
   for r = 1, requests do
     local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return out_of_range('cost', 1, 1000000000000000) end
+    if not cost then return bad_cost() end
     costs[r] = cost
   end
   for i = 1, total do

@@ -18,15 +18,16 @@
 -- FLAGS   write
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
 local function integer(text, low, high)
-  if text and #text <= 16 and string.find(text, '^%d+$') then
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
     local value = tonumber(text)
     if value >= low and value <= high then return value end
   end
   return nil
 end
 -- tostring(1755123456789012) would be '1.755123456789e+15'.
-local function digits(x) return string.format('%.0f', x) end
+local function digits(x) return format('%.0f', x) end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -63,32 +64,34 @@ end
 -- <<< _lib/strings
 -- >>> _lib/fixed_window
 -- Fixed window. The key is a string 'start_us:used'; a window starts at its first hit and ends window_us later.
-local fixed_window = { max_count = 1000000000000000 }
-function fixed_window.limit(count, window_us) return { capacity = count, window_us = window_us } end
-function fixed_window.load(key)
-  local text = text_of(key)
-  if not text then return nil end
-  if text == '' then return { start = 0, used = 0 } end
-  local start, used = string.match(text, '^(%d+):(%d+)$')
-  start, used = integer(start, 0, 9007199254740991), integer(used, 0, 9007199254740991)
-  return start and used and { start = start, used = used }
-end
-function fixed_window.wait(limit, state, cost)
-  if state.used > 0 and now_us - state.start >= limit.window_us then state.used = 0 end
-  return cost > limit.capacity - state.used and state.start + limit.window_us - now_us or 0
-end
-function fixed_window.take(_, state, cost)
-  if state.used == 0 then state.start = now_us end
-  state.used = state.used + cost
-end
-function fixed_window.view(limit, state)
-  local left = limit.capacity - state.used
-  return left > 0 and left or 0, state.used > 0 and state.start + limit.window_us - now_us or 0
-end
-function fixed_window.save(key, limit, state)
-  redis.call('SET', key, digits(state.start) .. ':' .. digits(state.used), 'PX',
-    life_ms(state.start + limit.window_us - now_us))
-end
+local fixed_window = {
+  max_count = 1000000000000000,
+  limit = function(count, window_us) return { capacity = count, window_us = window_us } end,
+  load = function(key)
+    local text = text_of(key)
+    if not text then return nil end
+    if text == '' then return { start = 0, used = 0 } end
+    local start, used = string.match(text, '^(%d+):(%d+)$')
+    start, used = integer(start, 0, 9007199254740991), integer(used, 0, 9007199254740991)
+    return start and used and { start = start, used = used }
+  end,
+  wait = function(limit, state, cost)
+    if state.used > 0 and now_us - state.start >= limit.window_us then state.used = 0 end
+    return cost > limit.capacity - state.used and state.start + limit.window_us - now_us or 0
+  end,
+  take = function(_, state, cost)
+    if state.used == 0 then state.start = now_us end
+    state.used = state.used + cost
+  end,
+  view = function(limit, state)
+    local left = limit.capacity - state.used
+    return left > 0 and left or 0, state.used > 0 and state.start + limit.window_us - now_us or 0
+  end,
+  save = function(key, limit, state)
+    redis.call('SET', key, digits(state.start) .. ':' .. digits(state.used), 'PX',
+      life_ms(state.start + limit.window_us - now_us))
+  end,
+}
 -- <<< _lib/fixed_window
 -- >>> _lib/limits
 -- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
@@ -107,6 +110,23 @@ local function read_limit(algorithm, at, has_burst)
 end
 -- <<< _lib/limits
 -- >>> _lib/hits
+local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
+-- One request under one rule, which most are: the same as below, without its tables.
+local function hit(rule, charge, cost)
+  cost = integer(cost, 1, 1000000000000000)
+  if not cost then return bad_cost() end
+  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
+  local state = algorithm.load(key)
+  if not state then return { now_us, -2, 0, 0 } end
+  local never = cost > limit.capacity
+  local wait = algorithm.wait(limit, state, never and 0 or cost)
+  if never then wait = -1 end
+  if charge and wait == 0 then
+    algorithm.take(limit, state, cost)
+    algorithm.save(key, limit, state)
+  end
+  return { now_us, wait, algorithm.view(limit, state) }
+end
 -- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
 -- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
 -- type-checked before the first write, each once, so that a key named twice counts twice.
@@ -119,10 +139,11 @@ local function hits(rules, first_cost, most)
   if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
   local charge = ARGV[first_cost - 1]
   if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
   local costs, states, rule_of = {}, {}, {}
   for r = 1, requests do
     local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return out_of_range('cost', 1, 1000000000000000) end
+    if not cost then return bad_cost() end
     costs[r] = cost
   end
   for i = 1, total do

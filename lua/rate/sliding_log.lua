@@ -18,15 +18,16 @@
 -- FLAGS   write
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
 local function integer(text, low, high)
-  if text and #text <= 16 and string.find(text, '^%d+$') then
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
     local value = tonumber(text)
     if value >= low and value <= high then return value end
   end
   return nil
 end
 -- tostring(1755123456789012) would be '1.755123456789e+15'.
-local function digits(x) return string.format('%.0f', x) end
+local function digits(x) return format('%.0f', x) end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -71,16 +72,6 @@ end
 -- Exact sliding log: a ring of 7-byte stamps in one string. 29 bytes of header: 'L', then capacity, head (the
 -- slot written next), live count and newest stamp, 7 bytes each. Slot i lies at 29 + 7i. The ring doubles as
 -- it fills, up to the limit, and never shrinks, so that a limit may change from call to call.
-local sliding_log = { max_count = 10000000 }
-function sliding_log.limit(count, window_us) return { capacity = count, window_us = window_us } end
-function sliding_log.load(key)
-  local text = redis.pcall('GETRANGE', key, 0, 28)
-  if type(text) ~= 'string' then return nil end
-  if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
-  if #text < 29 or byte(text, 1) ~= 76 then return nil end
-  return { key = key, size = unpack_at(text, 2), head = unpack_at(text, 9), live = unpack_at(text, 16),
-    newest = unpack_at(text, 23) }
-end
 local function stamp(state, i) -- of the i-th oldest live one, from 0
   local at = 29 + (state.head - state.live + i) % state.size * 7
   return unpack_at(redis.call('GETRANGE', state.key, at, at + 6), 1)
@@ -101,16 +92,6 @@ local function forget(state, edge)
   end
   state.live = state.live - gone
 end
-function sliding_log.wait(limit, state, cost)
-  local at = state.newest > now_us and state.newest or now_us
-  if state.seen ~= at then
-    forget(state, at - limit.window_us)
-    state.seen = at
-  end
-  local excess = state.live + cost - limit.capacity
-  if excess <= 0 then return 0 end
-  return stamp(state, excess - 1) + limit.window_us - now_us
-end
 local function grow(limit, state, need)
   local key, first, live = state.key, 29 + (state.head - state.live) % state.size * 7, ''
   if state.live > 0 then
@@ -125,25 +106,47 @@ local function grow(limit, state, need)
   state.head = state.live % state.size
   redis.call('SET', key, string.rep('\0', 29) .. live)
 end
-function sliding_log.take(limit, state, cost)
-  local need = state.live + cost
-  if need > state.size then grow(limit, state, need) end
-  state.newest = state.newest > now_us and state.newest or now_us
-  state.seen = state.newest
-  local one, room = pack(state.newest), state.size - state.head
-  local fit = cost < room and cost or room
-  redis.call('SETRANGE', state.key, digits(29 + state.head * 7), fit == 1 and one or string.rep(one, fit))
-  if cost > fit then redis.call('SETRANGE', state.key, 29, string.rep(one, cost - fit)) end
-  state.head, state.live = (state.head + cost) % state.size, need
-end
-function sliding_log.view(limit, state)
-  local left = limit.capacity - state.live
-  return left > 0 and left or 0, state.live > 0 and state.newest + limit.window_us - now_us or 0
-end
-function sliding_log.save(key, limit, state)
-  redis.call('SETRANGE', key, 0, 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
-  redis.call('PEXPIRE', key, life_ms(state.newest + limit.window_us - now_us))
-end
+local sliding_log = {
+  max_count = 10000000,
+  limit = function(count, window_us) return { capacity = count, window_us = window_us } end,
+  load = function(key)
+    local text = redis.pcall('GETRANGE', key, 0, 28)
+    if type(text) ~= 'string' then return nil end
+    if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
+    if #text < 29 or byte(text, 1) ~= 76 then return nil end
+    return { key = key, size = unpack_at(text, 2), head = unpack_at(text, 9), live = unpack_at(text, 16),
+      newest = unpack_at(text, 23) }
+  end,
+  wait = function(limit, state, cost)
+    local at = state.newest > now_us and state.newest or now_us
+    if state.seen ~= at then
+      forget(state, at - limit.window_us)
+      state.seen = at
+    end
+    local excess = state.live + cost - limit.capacity
+    if excess <= 0 then return 0 end
+    return stamp(state, excess - 1) + limit.window_us - now_us
+  end,
+  take = function(limit, state, cost)
+    local need = state.live + cost
+    if need > state.size then grow(limit, state, need) end
+    state.newest = state.newest > now_us and state.newest or now_us
+    state.seen = state.newest
+    local one, room = pack(state.newest), state.size - state.head
+    local fit = cost < room and cost or room
+    redis.call('SETRANGE', state.key, digits(29 + state.head * 7), fit == 1 and one or string.rep(one, fit))
+    if cost > fit then redis.call('SETRANGE', state.key, 29, string.rep(one, cost - fit)) end
+    state.head, state.live = (state.head + cost) % state.size, need
+  end,
+  view = function(limit, state)
+    local left = limit.capacity - state.live
+    return left > 0 and left or 0, state.live > 0 and state.newest + limit.window_us - now_us or 0
+  end,
+  save = function(key, limit, state)
+    redis.call('SETRANGE', key, 0, 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
+    redis.call('PEXPIRE', key, life_ms(state.newest + limit.window_us - now_us))
+  end,
+}
 -- <<< _lib/sliding_log
 -- >>> _lib/limits
 -- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
@@ -162,6 +165,23 @@ local function read_limit(algorithm, at, has_burst)
 end
 -- <<< _lib/limits
 -- >>> _lib/hits
+local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
+-- One request under one rule, which most are: the same as below, without its tables.
+local function hit(rule, charge, cost)
+  cost = integer(cost, 1, 1000000000000000)
+  if not cost then return bad_cost() end
+  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
+  local state = algorithm.load(key)
+  if not state then return { now_us, -2, 0, 0 } end
+  local never = cost > limit.capacity
+  local wait = algorithm.wait(limit, state, never and 0 or cost)
+  if never then wait = -1 end
+  if charge and wait == 0 then
+    algorithm.take(limit, state, cost)
+    algorithm.save(key, limit, state)
+  end
+  return { now_us, wait, algorithm.view(limit, state) }
+end
 -- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
 -- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
 -- type-checked before the first write, each once, so that a key named twice counts twice.
@@ -174,10 +194,11 @@ local function hits(rules, first_cost, most)
   if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
   local charge = ARGV[first_cost - 1]
   if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
   local costs, states, rule_of = {}, {}, {}
   for r = 1, requests do
     local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return out_of_range('cost', 1, 1000000000000000) end
+    if not cost then return bad_cost() end
     costs[r] = cost
   end
   for i = 1, total do

@@ -18,15 +18,16 @@
 -- FLAGS   write
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
 local function integer(text, low, high)
-  if text and #text <= 16 and string.find(text, '^%d+$') then
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
     local value = tonumber(text)
     if value >= low and value <= high then return value end
   end
   return nil
 end
 -- tostring(1755123456789012) would be '1.755123456789e+15'.
-local function digits(x) return string.format('%.0f', x) end
+local function digits(x) return format('%.0f', x) end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -80,53 +81,55 @@ end
 -- sub-bucket (window_us / 60). The key is a string: 'W', the units in all buckets (7 bytes), then from the
 -- oldest on (the last microsecond of the bucket, 7 bytes; its units, 7 bytes). A bucket carries its own end,
 -- so the window may change from call to call.
-local sliding_window = { max_count = 1000000000000000 }
-function sliding_window.limit(count, window_us)
-  return { capacity = count, window_us = window_us, width = math.ceil(window_us / 60) }
-end
-function sliding_window.load(key)
-  local text = text_of(key)
-  if not text then return nil end
-  if text == '' then return { total = 0, first = 1, buckets = '' } end
-  if byte(text, 1) ~= 87 or (#text - 8) % 14 ~= 0 then return nil end
-  return { total = unpack_at(text, 2), first = 1, buckets = string.sub(text, 9) }
-end
-function sliding_window.wait(limit, state, cost)
-  local at = state.first
-  while at < #state.buckets and unpack_at(state.buckets, at) + limit.window_us <= now_us do
-    state.total = state.total - unpack_at(state.buckets, at + 7)
-    at = at + 14
-  end
-  state.first = at
-  local excess, wait = state.total + cost - limit.capacity, 0
-  while excess > 0 do
-    wait = unpack_at(state.buckets, at) + limit.window_us - now_us
-    excess = excess - unpack_at(state.buckets, at + 7)
-    at = at + 14
-  end
-  return wait
-end
-function sliding_window.take(limit, state, cost)
-  local newest = #state.buckets - 13
-  -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
-  if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
-    local units = unpack_at(state.buckets, newest + 7) + cost
-    state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
-  else
-    local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
-    state.buckets = state.buckets .. pack(last_us) .. pack(cost)
-  end
-  state.total = state.total + cost
-end
-function sliding_window.view(limit, state)
-  local left = limit.capacity - state.total
-  local reset = state.total > 0 and unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us or 0
-  return left > 0 and left or 0, reset
-end
-function sliding_window.save(key, limit, state)
-  redis.call('SET', key, 'W' .. pack(state.total) .. string.sub(state.buckets, state.first), 'PX',
-    life_ms(unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us))
-end
+local sliding_window = {
+  max_count = 1000000000000000,
+  limit = function(count, window_us)
+    return { capacity = count, window_us = window_us, width = math.ceil(window_us / 60) }
+  end,
+  load = function(key)
+    local text = text_of(key)
+    if not text then return nil end
+    if text == '' then return { total = 0, first = 1, buckets = '' } end
+    if byte(text, 1) ~= 87 or (#text - 8) % 14 ~= 0 then return nil end
+    return { total = unpack_at(text, 2), first = 1, buckets = string.sub(text, 9) }
+  end,
+  wait = function(limit, state, cost)
+    local at = state.first
+    while at < #state.buckets and unpack_at(state.buckets, at) + limit.window_us <= now_us do
+      state.total = state.total - unpack_at(state.buckets, at + 7)
+      at = at + 14
+    end
+    state.first = at
+    local excess, wait = state.total + cost - limit.capacity, 0
+    while excess > 0 do
+      wait = unpack_at(state.buckets, at) + limit.window_us - now_us
+      excess = excess - unpack_at(state.buckets, at + 7)
+      at = at + 14
+    end
+    return wait
+  end,
+  take = function(limit, state, cost)
+    local newest = #state.buckets - 13
+    -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
+    if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
+      local units = unpack_at(state.buckets, newest + 7) + cost
+      state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
+    else
+      local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
+      state.buckets = state.buckets .. pack(last_us) .. pack(cost)
+    end
+    state.total = state.total + cost
+  end,
+  view = function(limit, state)
+    local left = limit.capacity - state.total
+    local reset = state.total > 0 and unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us or 0
+    return left > 0 and left or 0, reset
+  end,
+  save = function(key, limit, state)
+    redis.call('SET', key, 'W' .. pack(state.total) .. string.sub(state.buckets, state.first), 'PX',
+      life_ms(unpack_at(state.buckets, #state.buckets - 13) + limit.window_us - now_us))
+  end,
+}
 -- <<< _lib/sliding_window
 -- >>> _lib/limits
 -- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
@@ -145,6 +148,23 @@ local function read_limit(algorithm, at, has_burst)
 end
 -- <<< _lib/limits
 -- >>> _lib/hits
+local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
+-- One request under one rule, which most are: the same as below, without its tables.
+local function hit(rule, charge, cost)
+  cost = integer(cost, 1, 1000000000000000)
+  if not cost then return bad_cost() end
+  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
+  local state = algorithm.load(key)
+  if not state then return { now_us, -2, 0, 0 } end
+  local never = cost > limit.capacity
+  local wait = algorithm.wait(limit, state, never and 0 or cost)
+  if never then wait = -1 end
+  if charge and wait == 0 then
+    algorithm.take(limit, state, cost)
+    algorithm.save(key, limit, state)
+  end
+  return { now_us, wait, algorithm.view(limit, state) }
+end
 -- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
 -- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
 -- type-checked before the first write, each once, so that a key named twice counts twice.
@@ -157,10 +177,11 @@ local function hits(rules, first_cost, most)
   if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
   local charge = ARGV[first_cost - 1]
   if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
   local costs, states, rule_of = {}, {}, {}
   for r = 1, requests do
     local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return out_of_range('cost', 1, 1000000000000000) end
+    if not cost then return bad_cost() end
     costs[r] = cost
   end
   for i = 1, total do

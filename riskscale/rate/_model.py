@@ -185,7 +185,9 @@ MODELS: dict[Algorithm, type[RateModel]] = {
 }
 
 
-def hit(states: Sequence[RateModel], limits: Sequence[Limit], cost: int, now: int, charge: bool = True) -> list[Outcome]:
+def hit(
+    states: Sequence[RateModel], limits: Sequence[Limit], cost: int, now: int, charge: bool = True
+) -> list[Outcome]:
     """One request under several limits, all or nothing: an outcome a limit; admitted where every retry_us is 0."""
     waits = [
         -1 if cost > limit.capacity else state.wait(limit, cost, now)

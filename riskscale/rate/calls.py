@@ -7,7 +7,6 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from riskscale._core.call import Arg, Call
 from riskscale._core.durations import MICRO, integer

@@ -1,4 +1,4 @@
-"""The lock scripts and their model, side by side in virtual time: owners, waiters, dead mailboxes, a clock that steps."""
+"""The lock scripts and their model, side by side in virtual time: waiters, dead mailboxes, a clock that steps."""
 
 from __future__ import annotations
 

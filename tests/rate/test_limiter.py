@@ -157,7 +157,8 @@ async def test_bad_keys_are_refused(hub: Hub, key: Any) -> None:
     [
         ("100/minute", 100, 60, None, "sliding_log"), ("5/10s", 5, 10, None, "sliding_log"),
         ("10/second burst=20", 10, 1, 20, "gcra"), (" 1000 / 2 hours ", 1000, 7200, None, "sliding_log"),
-        ("1/500ms", 1, 0.5, None, "sliding_log"), ("7/w", 7, 604800, None, "sliding_log"), ("1/d", 1, 86400, None, "sliding_log"),
+        ("1/500ms", 1, 0.5, None, "sliding_log"), ("7/w", 7, 604800, None, "sliding_log"),
+        ("1/d", 1, 86400, None, "sliding_log"),
     ],
 )  # fmt: skip
 def test_limits_parse(text: str, count: int, per: float, burst: int | None, algorithm: str) -> None:
@@ -188,7 +189,8 @@ def test_parse_many() -> None:
 @pytest.mark.parametrize(
     ("argument", "options"),
     [
-        ("count", {"count": 0}), ("count", {"count": 1.5}), ("count", {"count": 2**53 + 1}), ("count", {"count": 10**7 + 1}),
+        ("count", {"count": 0}), ("count", {"count": 1.5}), ("count", {"count": 2**53 + 1}),
+        ("count", {"count": 10**7 + 1}),
         ("count", {"count": True}), ("per", {"per": 0}), ("per", {"per": -1}), ("per", {"per": float("nan")}),
         ("per", {"per": 1e10}), ("per", {"per": "60"}), ("algorithm", {"algorithm": "magic"}), ("burst", {"burst": 3}),
         ("burst", {"burst": 0, "algorithm": "gcra"}), ("burst", {"burst": 10**9, "algorithm": "gcra", "count": 1}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
+from riskscale._core.scripts import script
 from riskscale.rate._model import MODELS, hit, interval
 from riskscale.rate.limit import ALGORITHMS, Algorithm, Limit
 from tests.rate.machine import RateMachine, limits
@@ -29,7 +31,9 @@ def most_in_any_window(admitted: list[tuple[int, int]], window_us: int) -> int:
     sums = [0]
     for _, cost in admitted:
         sums.append(sums[-1] + cost)
-    return max((sums[i + 1] - sums[bisect.bisect_right(times, at - window_us)] for i, at in enumerate(times)), default=0)
+    return max(
+        (sums[i + 1] - sums[bisect.bisect_right(times, at - window_us)] for i, at in enumerate(times)), default=0
+    )
 
 
 steps = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4), st.booleans()), max_size=120)
@@ -81,3 +85,28 @@ def test_the_sliding_window_is_late_by_less_than_a_bucket(steps: list[tuple[int,
         if late == 0:
             window.take(limit, cost, now)
             log.take(exact, cost, now)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_ring_wraps_and_grows(seed: int, raw_client: Any, prefix: str) -> None:
+    """Thousands of hits on one key, around the ring's seam, through growth, with parts of the log leaving."""
+    random, now = Random(seed), 10**15
+    model, key = MODELS["sliding_log"](), f"{prefix}ring"
+    limit = Limit(5, per=200e-6)
+    for step in range(1500):
+        if step % 150 == 149:
+            limit = Limit(random.choice([2, 7, 40, 70, 150, 300]), per=random.choice([100e-6, 200e-6, 1e-3]))
+        now += random.choice([0, 1, 3, 9, 30, 30, -5])
+        items = [random.randint(1, max(1, min(limit.count // 3, 40))) for _ in range(random.randint(1, 3))]
+        reply = raw_client.eval(
+            script("rate.sliding_log").text,
+            len(items),
+            *[key] * len(items),
+            limit.count,
+            limit.window_us,
+            1,
+            *items,
+            now,
+        )
+        expected = [n for cost in items for n in hit([model], [limit], cost, now)[0]]
+        assert reply[1:] == expected, (seed, step)
