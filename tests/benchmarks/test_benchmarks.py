@@ -20,8 +20,8 @@ FIELDS = {
     "asyncio": {"callers", "name", "ops_per_s", "ratio_to_bare"},
     "server_time": {"name", "us_per_decision", "ratio_to_get_set"},
     "memory": {"name", "limit", "key_names", "memory"},
-    "growth_keys": {"name", "keys", "us_per_decision"},
-    "growth_limit": {"name", "limit", "us_admitted", "us_refused"},
+    "growth_keys": {"name", "keys", "us", "ratio_to_get_set"},
+    "growth_limit": {"name", "limit", "us_admitted", "ratio_admitted", "us_refused", "ratio_refused"},
 }
 
 
