@@ -118,8 +118,13 @@ class Hub(BaseHub):
         """A task that ``aclose`` waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits sees it; one that gave up is past caring
 
     async def _give_back(self, lease: Releasable) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import pickle
 import threading
@@ -265,3 +266,27 @@ def test_no_secret_is_in_a_repr() -> None:
 def test_errors_pickle(error: riskscale.RiskscaleError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)
+
+
+async def test_a_call_given_up_fails_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    """The outcome of a call whose caller was cancelled is nobody's: no complaint by the event loop."""
+    failing = asyncio.Event()
+
+    class Failing:
+        async def evalsha(self, *_: Any) -> None:
+            await failing.wait()
+            raise redis.ConnectionError("gone")
+
+        eval = execute_command = evalsha
+
+    hub = Hub(Failing())
+    task = asyncio.create_task(Lock(hub, "job", ttl=1).acquire())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    failing.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await hub.aclose()
+    gc.collect()
+    assert "never retrieved" not in caplog.text

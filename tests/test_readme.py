@@ -1,0 +1,54 @@
+"""The README's code runs as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from riskscale.testing import ServerProcess
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def test_the_python_example_and_the_command_line_count_in_one_window(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python")
+    env = {**os.environ, "REDIS_URL": scratch_server.url}
+    done = subprocess.run(
+        [sys.executable, "-c", example], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("True 99\n")
+
+    program = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    if program is None:
+        pytest.skip("neither redis-cli nor valkey-cli is on the PATH")
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("redis-cli")]
+    limit, lock = (
+        subprocess.run(
+            line.replace("redis-cli", f"{program} -u {scratch_server.url}", 1),
+            shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+        ).stdout.split()
+        for line in lines
+    )  # fmt: skip
+    assert limit[1:3] == ["0", "98"], "not the window of the Python example"
+    assert lock[0] == "1"
+
+
+@pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))
+def test_what_shows_a_promise_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_links_lead_somewhere() -> None:
+    assert all((ROOT / link).exists() for link in re.findall(r"\]\(([\w/.]+)\)", README))
