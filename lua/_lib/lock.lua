@@ -46,7 +46,7 @@ local function hand_over(me)
     return redis.call('HEXISTS', WAIT, '!' .. box) == 0 and redis.call('PUBLISH', box, message) > 0
   end
   while waiting > 0 and seen < 1000 do
-    local tokens = redis.call('ZRANGE', QUEUE, at, at + 99)
+    local tokens = redis.call('ZRANGE', QUEUE, digits(at), digits(at + 99))
     if #tokens == 0 then return granted end
     local records = redis.call('HMGET', WAIT, unpack(tokens))
     for i, token in ipairs(tokens) do

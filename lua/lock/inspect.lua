@@ -29,8 +29,9 @@ local function integer(text, low, high)
   end
   return nil
 end
--- tostring(1755123456789012) would be '1.755123456789e+15'.
-local function digits(x) return format('%.0f', x) end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the faster, and wrong where C's long has 32 bits.
+local DIGITS = format('%d', 4503599627370496) == '4503599627370496' and '%d' or '%.0f'
+local function digits(x) return format(DIGITS, x) end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -62,7 +63,7 @@ local live = lock[1] and lease_us > 0
 local reply = { now_us, live and (lock[5] == '1' and 1 or 2) or 0, tonumber(lock[2] or 0), live and lease_us or 0,
   live and lock[1] or '', live and lock[6] or '', live and lock[7] or '', waiting }
 if most > 0 then
-  local queue = redis.call('ZRANGE', KEYS[2], 0, most - 1, 'WITHSCORES')
+  local queue = redis.call('ZRANGE', KEYS[2], '0', digits(most - 1), 'WITHSCORES')
   for i = 1, #queue, 2 do
     local record = redis.call('HGET', KEYS[3], queue[i]) or '0|'
     local alive_us = tonumber(string.match(record, '^%d+')) - now_us

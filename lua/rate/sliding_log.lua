@@ -26,8 +26,9 @@ local function integer(text, low, high)
   end
   return nil
 end
--- tostring(1755123456789012) would be '1.755123456789e+15'.
-local function digits(x) return format('%.0f', x) end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the faster, and wrong where C's long has 32 bits.
+local DIGITS = format('%d', 4503599627370496) == '4503599627370496' and '%d' or '%.0f'
+local function digits(x) return format(DIGITS, x) end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -74,7 +75,7 @@ end
 -- it fills, up to the limit, and never shrinks, so that a limit may change from call to call.
 local function stamp(state, i) -- of the i-th oldest live one, from 0
   local at = 29 + (state.head - state.live + i) % state.size * 7
-  return unpack_at(redis.call('GETRANGE', state.key, at, at + 6), 1)
+  return unpack_at(redis.call('GETRANGE', state.key, digits(at), digits(at + 6)), 1)
 end
 -- Lets go what has left the window: a gallop from the oldest, then bisection between its last two steps.
 local function forget(state, edge)
@@ -96,10 +97,10 @@ local function grow(limit, state, need)
   local key, first, live = state.key, 29 + (state.head - state.live) % state.size * 7, ''
   if state.live > 0 then
     local till = 29 + state.head * 7
-    if first < till then live = redis.call('GETRANGE', key, first, till - 1)
+    if first < till then live = redis.call('GETRANGE', key, digits(first), digits(till - 1))
     else
-      live = redis.call('GETRANGE', key, first, 29 + state.size * 7 - 1)
-      if till > 29 then live = live .. redis.call('GETRANGE', key, 29, till - 1) end
+      live = redis.call('GETRANGE', key, digits(first), digits(28 + state.size * 7))
+      if till > 29 then live = live .. redis.call('GETRANGE', key, '29', digits(till - 1)) end
     end
   end
   state.size = math.min(math.max(need * 2, 64), math.max(limit.capacity, need))
@@ -110,7 +111,7 @@ local sliding_log = {
   max_count = 10000000,
   limit = function(count, window_us) return { capacity = count, window_us = window_us } end,
   load = function(key)
-    local text = redis.pcall('GETRANGE', key, 0, 28)
+    local text = redis.pcall('GETRANGE', key, '0', '28')
     if type(text) ~= 'string' then return nil end
     if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
     if #text < 29 or byte(text, 1) ~= 76 then return nil end
@@ -135,7 +136,7 @@ local sliding_log = {
     local one, room = pack(state.newest), state.size - state.head
     local fit = cost < room and cost or room
     redis.call('SETRANGE', state.key, digits(29 + state.head * 7), fit == 1 and one or string.rep(one, fit))
-    if cost > fit then redis.call('SETRANGE', state.key, 29, string.rep(one, cost - fit)) end
+    if cost > fit then redis.call('SETRANGE', state.key, '29', string.rep(one, cost - fit)) end
     state.head, state.live = (state.head + cost) % state.size, need
   end,
   view = function(limit, state)
@@ -143,7 +144,7 @@ local sliding_log = {
     return left > 0 and left or 0, state.live > 0 and state.newest + limit.window_us - now_us or 0
   end,
   save = function(key, limit, state)
-    redis.call('SETRANGE', key, 0, 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
+    redis.call('SETRANGE', key, '0', 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
     redis.call('PEXPIRE', key, life_ms(state.newest + limit.window_us - now_us))
   end,
 }
