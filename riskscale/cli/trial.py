@@ -1,0 +1,50 @@
+"""Every script, run once on a server: on throwaway keys, which are removed where that is allowed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from riskscale._core.scripts import names
+from riskscale.errors import StateError
+from riskscale.lock.calls import LockKeys
+from riskscale.rate.calls import Plan
+from riskscale.rate.limit import ALGORITHMS, Limit
+from riskscale.sync import Hub, Lock
+
+NAME = "doctor"
+
+
+def run_every_script(client: Any, prefix: str) -> int:
+    """How many scripts there are, if all of them ran; the first error otherwise."""
+    with Hub(client, key_prefix=prefix) as hub:
+        try:
+            _locks(hub)
+            _rates(hub)
+        finally:
+            with suppress(RedisError):  # a lock leaves its fence behind for a minute
+                for key in LockKeys.of(hub.key(NAME)).all:
+                    client.delete(key)
+    return len(names())
+
+
+def _locks(hub: Hub) -> None:
+    lock = Lock(hub, NAME, ttl=10)
+    lock.inspect()
+    with lock as lease:  # nobody else knows the prefix, so it is free
+        lease.renew()
+
+
+def _rates(hub: Hub) -> None:
+    limits = [Limit(10, per=60, algorithm=algorithm) for algorithm in ALGORITHMS]
+    plans = [Plan(hub.root, limits, "all", None), *(Plan(hub.root, each, "one", None) for each in limits)]
+    for plan in plans:
+        decision = hub.run(plan.hits([(NAME, 1)], True))[0]
+        if isinstance(decision, StateError):
+            raise decision
+        refund = plan.refund(NAME, decision, 1)
+        hub.run(refund)
+        hub.run(plan.reset(NAME))
+        hub.client.delete(*refund.keys)  # the marks that make a refund count once
