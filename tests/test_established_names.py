@@ -99,7 +99,9 @@ async def test_an_exception_of_the_backend_passes_and_keeps_the_token() -> None:
     assert await backend.get("job") is None
 
 
-@pytest.mark.parametrize(("argument", "key", "ttl"), [("key", "", 1), ("ttl", "a", 0), ("ttl", "a", -1), ("key", b"", 1)])
+@pytest.mark.parametrize(
+    ("argument", "key", "ttl"), [("key", "", 1), ("ttl", "a", 0), ("ttl", "a", -1), ("key", b"", 1)]
+)
 async def test_bad_input_names_the_argument(argument: str, key: Any, ttl: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
         await DistributedLock(InMemoryLockBackend()).acquire(key, ttl)

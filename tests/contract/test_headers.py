@@ -38,7 +38,7 @@ def slot_names(name: str) -> list[str]:
         last = {"n": m, "m": m, "n/m": 1}[arg["last"]] if each else 1
         for i in range(1, int(last) + 1):
             index = re.sub(r"(\d)(?=[a-z(])", r"\1*", arg["index"])
-            at = eval(index, {"i": i, "j": i, "r": i, "n": m, "m": m})  # noqa: S307 - the header's own arithmetic
+            at = eval(index, {"i": i, "j": i, "r": i, "n": m, "m": m})
             assert not found[int(at) - 1] or found[int(at) - 1] == "now_us" == arg["name"]
             found[int(at) - 1] = arg["name"]
     assert all(found), found
@@ -93,7 +93,7 @@ def test_a_valid_call_replies_as_the_header_says(name: str, raw_client: redis.Re
     fixed = [item for item in SCRIPTS[name]["returns"] if "per" not in item]
     each = [item for item in SCRIPTS[name]["returns"] if "per" in item]
     rest = reply[len(fixed) :]
-    assert len(reply) >= len(fixed) and (not each and not rest or each and len(rest) % len(each) == 0)
+    assert len(reply) >= len(fixed) and ((not each and not rest) or (each and len(rest) % len(each) == 0))
     for value, item in zip(reply, fixed, strict=False):
         assert isinstance(value, bytes if item["type"] == "string" else int), item
     for at, value in enumerate(rest):
