@@ -126,6 +126,11 @@ def manifest() -> dict[str, Any]:
     return {"contract": 1, "scripts": entries}
 
 
+def row(*cells: str) -> str:
+    """One row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def readme(contract: dict[str, Any]) -> str:
     parts = [(LUA / "_lib" / "README.head.md").read_text().rstrip()]
     for name, entry in contract["scripts"].items():
@@ -137,12 +142,11 @@ def readme(contract: dict[str, Any]) -> str:
                 each = f" {item['each']}=1..{item['last']}" if "each" in item else ""
                 bound = f" ({item['bound']})" if "bound" in item else ""
                 index = f"{'KEYS' if kind == 'keys' else 'ARGV'}[{item['index']}]"
-                cells = (f"`{index}`{each}{bound}", f"`{item['name']}`", f"`{item['type']}`", item["text"])
-                rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+                rows.append(row(f"`{index}`{each}{bound}", f"`{item['name']}`", f"`{item['type']}`", item["text"]))
         rows += ["", "| reply | type | |", "|---|---|---|"]
         for item in entry["returns"]:
-            cells = (f"`{item['name']}`{' per item' if 'per' in item else ''}", f"`{item['type']}`", item["text"])
-            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            each = " per item" if "per" in item else ""
+            rows.append(row(f"`{item['name']}`{each}", f"`{item['type']}`", item["text"]))
         rows += ["", *(f"- `{word}`: {text}" for word, text in entry["errors"].items())]
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"
