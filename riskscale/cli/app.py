@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="riskscale", standalone_mode=False) or 0
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer exits by itself when a pipe breaks, and only then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return BROKEN_PIPE
     except (KeyboardInterrupt, typer.Abort):  # older releases of typer turn the one into the other

@@ -22,14 +22,13 @@ from riskscale.cli.invariants import Check, fences_rise, one_at_a_time, successo
 from riskscale.cli.options import AsJson, KeyPrefix, UrlOrEmbedded
 from riskscale.cli.replica import Work
 from riskscale.cli.screen import console, plain
+from riskscale.lock._model import POLL_US
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.rate.limit import Limit
 from riskscale.sync import Hub
 
 TICK = 0.02
-POLL_US = 500_000
-"""A waiter of ``lock.acquire`` without a mailbox looks this often."""
 GIVE_UP = 15.0
 """Seconds after the planned end for a killing or a take-over that has not come about."""
 
@@ -105,8 +104,9 @@ def command(
         _perform(play, history, as_json)
     else:
         with server.connected(redis) as client:
-            prefix = f"{key_prefix}riskscale-demo-{secrets.token_hex(6)}:"
-            work = Work(prefix=prefix, url=redis, cluster=hasattr(client, "keyslot"))
+            brand = f"demo-{secrets.token_hex(6)}"
+            prefix = key_prefix or f"riskscale-{brand}:"
+            work = Work(prefix=prefix, brand=brand, url=redis, cluster=hasattr(client, "keyslot"))
             play = Play(Processes(replicas, work, history.add), history, replicas, seconds)
             try:
                 _perform(play, history, as_json)
@@ -121,8 +121,8 @@ def command(
 def remove(client: Any, work: Work, limit: Limit) -> None:
     """Delete every key of the run; if the server is gone, or the user may not, they expire by themselves."""
     hub = Hub(client, key_prefix=work.prefix)
-    plan = Plan(hub.root, limit, "demo", None)
-    locks = [key for name in work.workflows for key in LockKeys.of(hub.key(name)).all]
+    plan = Plan(hub.root, limit, work.brand, None)
+    locks = [key for name in work.workflows for key in LockKeys.of(hub.key(work.lock(name))).all]
     with suppress(RedisError):
         for key in [*locks, *(key for tenant in work.tenants for key in plan.keys(tenant))]:
             client.delete(key)

@@ -50,8 +50,9 @@ def server_words(error: Exception) -> str:
 
 
 def is_noperm(error: Exception) -> bool:
-    """Whether the ACL forbids it; inside a script, old servers put the code into the middle of the text."""
-    return type(error).__name__ == "NoPermissionError" or "NOPERM" in str(error) or "ACL failure" in str(error)
+    """Whether the ACL forbids it; a command inside a script says so without a code, each server in its own words."""
+    inside = ("NOPERM", "ACL failure in script", "The user executing the script can't")
+    return type(error).__name__ == "NoPermissionError" or any(words in str(error) for words in inside)
 
 
 def is_unreachable(error: Exception) -> bool:

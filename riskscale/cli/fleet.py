@@ -43,6 +43,7 @@ class Tasks:
         self._fake = server.fake_server()
         self._orders: dict[int, asyncio.Queue[str | None]] = {n: asyncio.Queue() for n in range(1, count + 1)}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._clients: list[Any] = []
 
     async def start(self) -> None:
         """See :class:`Fleet`."""
@@ -66,11 +67,14 @@ class Tasks:
             await self._orders[number].put(None)
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=PATIENCE)
+        for client in self._clients:
+            await client.aclose()
 
     async def _replica(self, number: int) -> None:
         import fakeredis
 
         client: Any = fakeredis.FakeAsyncRedis(server=self._fake)
+        self._clients.append(client)
         hub = Hub(client, key_prefix=self._work.prefix)
         try:
             await Replica(hub, number, self._work, self._report).run(self._given(number))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -99,7 +99,7 @@ def replay(client: Any, prefix: str, limits: Sequence[Limit], requests: Sequence
     kinds = {each.algorithm for each in limits}
     tally, now_us = Tally("+".join(sorted(kinds))), 0
     with Hub(client, key_prefix=prefix, clock=lambda: now_us) as hub:
-        limiter = RateLimiter(hub, limits, name="replay")
+        limiter = RateLimiter(hub, limits, name=f"replay-{secrets.token_hex(6)}")
         try:
             for now_us, keys in batches(requests):
                 for key, decision in zip(keys, limiter.hit_many(keys), strict=True):
@@ -119,12 +119,13 @@ def remove(limiter: RateLimiter, keys: set[str]) -> None:
 
 @contextmanager
 def backend(url: str | None, key_prefix: str) -> Iterator[tuple[Any, str]]:
-    """A client, and a prefix that nobody else has; errors of the server name it."""
+    """A client, and the prefix asked for or one that nobody else has; errors of the server name it."""
     if url is None:
-        yield server.embedded(), key_prefix
+        with closing(server.embedded()) as client:
+            yield client, key_prefix
         return
     with server.connected(url) as client:
-        yield client, f"{key_prefix}riskscale-replay-{secrets.token_hex(6)}:"
+        yield client, key_prefix or f"riskscale-replay-{secrets.token_hex(6)}:"
 
 
 @contextmanager

@@ -28,9 +28,10 @@ MICRO = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What every replica of one run does; seconds."""
+    """What every replica of one run does; seconds. ``brand`` keeps two runs of one prefix apart."""
 
     prefix: str
+    brand: str = "demo"
     limit: str = "20/1s"
     tenants: tuple[str, ...] = ("tenant-a", "tenant-b")
     workflows: tuple[str, ...] = ("workflow-1", "workflow-2", "workflow-3")
@@ -40,6 +41,10 @@ class Work:
     longest: float = 0.05
     url: str | None = None
     cluster: bool = False
+
+    def lock(self, workflow: str) -> str:
+        """The name of a workflow's lock."""
+        return f"{self.brand}:{workflow}"
 
 
 class Replica:
@@ -72,7 +77,10 @@ class Replica:
                 await self._hold()
 
     async def _hit(self) -> None:
-        limiter, me = RateLimiter(self._hub, Limit.parse(self._work.limit), name="demo"), asyncio.current_task()
+        limiter, me = (
+            RateLimiter(self._hub, Limit.parse(self._work.limit), name=self._work.brand),
+            asyncio.current_task(),
+        )
         while me and not me.cancelling():  # fakeredis loses a cancellation on Python 3.11, by its wait_for
             before = time.monotonic()
             await asyncio.sleep(self._work.pace)
@@ -81,7 +89,7 @@ class Replica:
             self._emit(Hit(self._number, decision.key, round(decision.at * MICRO), decision.allowed))
 
     async def _run(self, workflow: str) -> None:
-        lock = Lock(self._hub, workflow, ttl=self._work.ttl)
+        lock = Lock(self._hub, self._work.lock(workflow), ttl=self._work.ttl)
         while True:
             lease = await self._taken(lock)
             self._emit(self._start(workflow, lease.fence, lease.at))
@@ -95,7 +103,7 @@ class Replica:
 
     async def _hold(self) -> None:
         workflow = self._work.workflows[0]
-        lease = await self._taken(Lock(self._hub, workflow, ttl=self._work.ttl))
+        lease = await self._taken(Lock(self._hub, self._work.lock(workflow), ttl=self._work.ttl))
         self._emit(self._start(workflow, lease.fence, lease.at, doomed=True))
         await asyncio.Event().wait()
 

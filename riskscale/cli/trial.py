@@ -14,37 +14,35 @@ from riskscale.rate.calls import Plan
 from riskscale.rate.limit import ALGORITHMS, Limit
 from riskscale.sync import Hub, Lock
 
-NAME = "doctor"
 
-
-def run_every_script(client: Any, prefix: str) -> int:
-    """How many scripts there are, if all of them ran; the first error otherwise."""
+def run_every_script(client: Any, prefix: str, name: str) -> int:
+    """How many scripts there are, if all of them ran on ``name``; the first error otherwise."""
     with Hub(client, key_prefix=prefix) as hub:
         try:
-            _locks(hub)
-            _rates(hub)
+            _locks(hub, name)
+            _rates(hub, name)
         finally:
             with suppress(RedisError):  # a lock leaves its fence behind for a minute
-                for key in LockKeys.of(hub.key(NAME)).all:
+                for key in LockKeys.of(hub.key(name)).all:
                     client.delete(key)
     return len(names())
 
 
-def _locks(hub: Hub) -> None:
-    lock = Lock(hub, NAME, ttl=10)
+def _locks(hub: Hub, name: str) -> None:
+    lock = Lock(hub, name, ttl=10)
     lock.inspect()
     with lock as lease:  # nobody else knows the prefix, so it is free
         lease.renew()
 
 
-def _rates(hub: Hub) -> None:
+def _rates(hub: Hub, name: str) -> None:
     limits = [Limit(10, per=60, algorithm=algorithm) for algorithm in ALGORITHMS]
     plans = [Plan(hub.root, limits, "all", None), *(Plan(hub.root, each, "one", None) for each in limits)]
     for plan in plans:
-        decision = hub.run(plan.hits([(NAME, 1)], True))[0]
+        decision = hub.run(plan.hits([(name, 1)], True))[0]
         if isinstance(decision, StateError):
             raise decision
-        refund = plan.refund(NAME, decision, 1)
+        refund = plan.refund(name, decision, 1)
         hub.run(refund)
-        hub.run(plan.reset(NAME))
+        hub.run(plan.reset(name))
         hub.client.delete(*refund.keys)  # the marks that make a refund count once
