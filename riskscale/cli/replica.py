@@ -54,6 +54,7 @@ class Replica:
         self._hub, self._number, self._work, self._emit = hub, number, work, emit
         self._random = random.Random(number)  # noqa: S311 - no secret comes of it
         self._worst_us = 0
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def run(self, orders: AsyncIterator[str]) -> None:
         """Work until the orders end. After the order to hold: finish, take one lock more, and never let go."""
@@ -68,12 +69,12 @@ class Replica:
                     if not task.cancelled():
                         task.result()
         finally:
-            await _end(tasks)
+            await self._end(tasks)
 
     async def _obey(self, orders: AsyncIterator[str], runs: set[asyncio.Task[None]]) -> None:
         async for order in orders:
             if order == HOLD:
-                await _end(runs)  # so that the doomed lock is the only one whose fate stays open
+                await self._end(runs)  # so that the doomed lock is the only one whose fate stays open
                 await self._hold()
 
     async def _hit(self) -> None:
@@ -96,10 +97,16 @@ class Replica:
             try:
                 await asyncio.sleep(self._random.uniform(self._work.shortest, self._work.longest))
             finally:
-                with suppress(LeaseLost):
-                    await lease.release()
-                at = lease.released_at
-                self._emit(End(self._number, workflow, lease.fence, None if at is None else round(at * MICRO)))
+                ending = asyncio.create_task(self._finish(workflow, lease))
+                self._endings.add(ending)  # a release whose time is not known would leave the history open
+                ending.add_done_callback(self._endings.discard)
+                await asyncio.shield(ending)
+
+    async def _finish(self, workflow: str, lease: Lease) -> None:
+        with suppress(LeaseLost):
+            await lease.release()
+        at = lease.released_at
+        self._emit(End(self._number, workflow, lease.fence, None if at is None else round(at * MICRO)))
 
     async def _hold(self) -> None:
         workflow = self._work.workflows[0]
@@ -116,17 +123,17 @@ class Replica:
     def _start(self, workflow: str, fence: int, at: float, doomed: bool = False) -> Start:
         return Start(self._number, workflow, fence, round(at * MICRO), round(self._work.ttl * MICRO), doomed)
 
+    async def _end(self, tasks: set[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._endings, return_exceptions=True)
+
     def _stall(self, seconds: float) -> None:
         """The canary: a pause of known length and one call to the server took so much longer."""
         if seconds * MICRO > self._worst_us:
             self._worst_us = round(seconds * MICRO)
             self._emit(Stall(self._number, self._worst_us))
-
-
-async def _end(tasks: set[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _lines_of_stdin() -> AsyncIterator[str]:

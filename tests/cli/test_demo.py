@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import redis
 
-from riskscale.cli import demo
+from riskscale import Hub, Lease
+from riskscale.cli import demo, replica
+from riskscale.cli.events import End, Event, Start
 from riskscale.cli.invariants import Check
 from riskscale.cli.replica import Work, first_line, work_of
 from tests.backends import ServerBackend
@@ -82,3 +85,29 @@ def test_work_travels() -> None:
     work = Work(prefix="p:", url="redis://user:pass@localhost")
     number, words = json.loads(first_line(3, work))
     assert (number, work_of(words)) == (3, work)
+
+
+async def test_a_release_under_way_is_known_before_the_replica_ends(hub: Hub, prefix: str) -> None:
+    """Else the parent would take its workflow for running until the end of the lease, and the next run for a second."""
+    events: list[Event] = []
+    finishing, ending = asyncio.Event(), asyncio.Event()
+
+    async def orders() -> AsyncIterator[str]:
+        await finishing.wait()
+        for order in ():
+            yield order
+
+    class Slow(replica.Replica):
+        async def _finish(self, workflow: str, lease: Lease) -> None:
+            finishing.set()
+            await ending.wait()
+            await super()._finish(workflow, lease)
+
+        async def _end(self, tasks: set[asyncio.Task[None]]) -> None:
+            ending.set()
+            await super()._end(tasks)
+
+    await Slow(hub, 1, Work(prefix=prefix), events.append).run(orders())
+    begun = {event.workflow for event in events if isinstance(event, Start)}
+    assert begun
+    assert begun == {event.workflow for event in events if isinstance(event, End) and event.at_us}
