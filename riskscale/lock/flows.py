@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from riskscale._core.base import GRACE
 from riskscale._core.call import Cleanup, Finish, Flow, Sleep
@@ -42,7 +42,12 @@ class Grant:
     at: float = 0.0
     deadline: float = 0.0
     released_at: float | None = None
-    lost: bool = field(default=False)
+    lost: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to give back."""
+        return self.lost or self.released_at is not None
 
 
 def lease_us(ttl: Duration) -> int:
@@ -102,7 +107,7 @@ def _in_time(grant: Grant, budget: float | None, monotonic: Monotonic) -> Flow[b
 def renew(grant: Grant, ttl: Duration | None, monotonic: Monotonic) -> Flow[None]:
     """Lengthen the lease from now; LeaseLost where it has ended, and nothing is changed then."""
     ttl_us = grant.spec.ttl_us if ttl is None else lease_us(ttl)
-    if grant.lost or grant.released_at is not None:
+    if grant.settled:
         raise LeaseLost(grant.spec.name, grant.fence)
     sent = monotonic()
     fence = yield Finish(calls.renew(grant.spec.keys, grant.token, ttl_us))

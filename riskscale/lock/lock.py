@@ -42,8 +42,11 @@ class Lease(BaseLease):
         Raises:
             LeaseLost: the lease had ended before; what it guarded may have been done by another meanwhile.
         """
-        await self._hub.drive(flows.release(self._grant))
-        self._hub._leases.discard(self)
+        try:
+            await self._hub.drive(flows.release(self._grant))
+        finally:
+            if self._grant.settled:
+                self._hub._leases.discard(self)
 
     async def __aenter__(self) -> Lease:
         return self

@@ -33,8 +33,11 @@ class Lease(BaseLease):
 
     def release(self) -> None:
         """See :meth:`riskscale.Lease.release`."""
-        self._hub.drive(flows.release(self._grant))
-        self._hub._leases.discard(self)
+        try:
+            self._hub.drive(flows.release(self._grant))
+        finally:
+            if self._grant.settled:
+                self._hub._leases.discard(self)
 
     def __enter__(self) -> Lease:
         return self
