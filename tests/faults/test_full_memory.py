@@ -1,0 +1,38 @@
+"""A server whose memory is full, and that evicts nothing: what is held can be given back, nothing is half-written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from riskscale import Limit
+from riskscale.sync import Hub, Lock, RateLimiter
+from riskscale.testing import ServerProcess
+
+
+def dump(client: redis.Redis) -> dict[bytes, Any]:
+    return {key: client.dump(key) for key in client.scan_iter()}
+
+
+@pytest.mark.owns_server
+def test_a_full_server(scratch_server: ServerProcess) -> None:
+    with redis.Redis.from_url(scratch_server.url) as client, Hub(client) as hub:
+        lock, limiter = Lock(hub, "job", ttl=60), RateLimiter(hub, Limit(10, per=60))
+        lease = lock.acquire()
+        assert lease is not None and limiter.hit("a")
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        before = dump(client)
+        for refused in (
+            lambda: limiter.hit("a"),
+            lambda: limiter.hit("b"),
+            lambda: Lock(hub, "other", ttl=60).acquire(timeout=0),
+            lease.renew,
+        ):
+            with pytest.raises(redis.ResponseError, match="OOM|maxmemory"):
+                refused()
+        assert dump(client) == before
+        lease.release()
+        assert not lock.locked()
