@@ -31,7 +31,7 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
             lambda: Lock(hub, "other", ttl=60).acquire(timeout=0),
             lease.renew,
         ):
-            with pytest.raises(redis.ResponseError, match="OOM|maxmemory"):
+            with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory"):
                 refused()
         assert dump(client) == before
         lease.release()
