@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
@@ -42,6 +43,10 @@ for name, examples in {"default": 100, "ci": 250, "matrix": 15}.items():
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+
+# A shell starts its background jobs with SIGINT ignored, and children inherit that: no test could interrupt one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Which tests run
 
