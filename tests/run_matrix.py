@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +16,7 @@ import redis
 
 from riskscale.testing import ServerFailed, ServerProcess, packaged_server
 from riskscale.testing.server import BINARY_VARIABLE
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.run_on_server import end_on_sigterm, run_pytest
 
 
 def on_path() -> Path | None:
@@ -46,11 +44,12 @@ def run(binary: Path) -> str:
     """ "passed", or what went wrong."""
     environment = {"HYPOTHESIS_PROFILE": "matrix", **os.environ, BINARY_VARIABLE: str(binary), "REDIS_URL": ""}
     command = [sys.executable, "-m", "pytest", "-q", "--backend", "server", "-m", "server", *sys.argv[1:]]
-    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    code = run_pytest(command, environment)
     return "passed" if code == 0 else f"FAILED (pytest's exit code {code})"
 
 
 def main() -> int:
+    end_on_sigterm()
     rows = []
     for name, find in SERVERS.items():
         binary = find()

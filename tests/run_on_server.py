@@ -80,11 +80,26 @@ def run_suite(origin: str, url: str | None) -> int:
     print(f"test-redis: on {origin}", flush=True)
     environment = {**os.environ, "REDIS_URL": url or ""}
     command = [sys.executable, "-m", "pytest", "-q", "--backend", "server", *sys.argv[1:]]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    return run_pytest(command, environment)
+
+
+def run_pytest(command: list[str], environment: Mapping[str, str]) -> int:
+    """Its exit code. Told to end, it is told too, and waited for: it has servers of its own to stop."""
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
+        try:
+            return child.wait()
+        except SystemExit:
+            child.terminate()
+            raise
+
+
+def end_on_sigterm() -> None:
+    """By an exception, so that `finally` and `with` are kept."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` are kept
+    end_on_sigterm()
     if os.environ.get("REDIS_URL"):
         return run_suite("$REDIS_URL", os.environ["REDIS_URL"])
     if has_engine():

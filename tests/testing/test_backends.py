@@ -95,3 +95,14 @@ def test_on_a_foreign_server_owners_tests_are_left_out_by_name(tmp_path: Path, s
     assert result.returncode == 0
     assert "3 passed, 1 deselected" in result.stdout
     assert "test_it.py::test_flush[server]" in result.stdout.split("left out:")[1]
+
+
+@pytest.mark.server
+def test_a_session_told_to_end_stops_its_servers(tmp_path: Path) -> None:
+    body = "import os, signal, pathlib\n"
+    body += "def test_it(riskscale_server):\n"
+    body += "    pathlib.Path('pid').write_text(str(riskscale_server.pid))\n"
+    body += "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    assert run_pytest(tmp_path, body).returncode == pytest.ExitCode.INTERRUPTED
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
