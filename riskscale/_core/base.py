@@ -6,7 +6,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from riskscale._core.call import Call
 from riskscale._core.durations import MAX_NOW_US, Duration, integer, seconds
@@ -102,6 +102,14 @@ def translated(error: Exception) -> Exception:
     if word == "RSSTATE":
         return StateError(rest)
     return error
+
+
+def raise_translated(error: Exception) -> NoReturn:
+    """Raise it: the client's own as it came, a script's as ours with the client's for its cause."""
+    ours = translated(error)
+    if ours is error:
+        raise error
+    raise ours from error
 
 
 def scripts_to_load(only: Iterable[str] | None, every: Callable[[], list[str]]) -> list[Script]:

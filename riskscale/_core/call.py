@@ -14,10 +14,8 @@ and :mod:`riskscale.sync.hub` (threads). The steps:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
-
-from riskscale.errors import StateError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,7 +29,7 @@ class Call(Generic[T]):
 
     script: str
     keys: tuple[bytes, ...]
-    args: tuple[Arg, ...]
+    args: tuple[Arg, ...] = field(repr=False)
     decode: Callable[[Sequence[Any]], T]
 
 
@@ -67,10 +65,4 @@ Flow: TypeAlias = Generator[Step, Any, R]
 
 def text(value: Any) -> str:
     """A string of a reply, whether or not the client decodes."""
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def item_or_state_error(status: int, what: str) -> None:
-    """Raise StateError for the status -2 of an item: its key holds something else."""
-    if status == -2:
-        raise StateError(f"the key of {what} holds something else; it was left untouched")
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

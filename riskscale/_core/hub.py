@@ -6,9 +6,10 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from riskscale._core.base import GRACE, BaseHub, is_noscript, scripts_to_load, translated
+from riskscale._core.base import GRACE, BaseHub, is_noscript, raise_translated, scripts_to_load
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
 from riskscale._core.scripts import names, script
 from riskscale.errors import HubClosed, StateError
@@ -51,6 +52,8 @@ class Hub(BaseHub):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(self.max_in_flight)
         self._closing = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._running = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
 
@@ -64,7 +67,8 @@ class Hub(BaseHub):
     async def aclose(self, timeout: float = 5.0) -> None:
         """Refuse new calls, wake those who wait, release the leases, and wait ``timeout`` seconds for calls under way.
 
-        What is still running then is cancelled; the client stays open, it is yours. Closing twice does nothing.
+        Then it is closed: what runs in the background is cancelled, and whoever waits for it gets HubClosed. The client
+        stays open, it is yours. Closing twice does nothing.
         """
         if self._closing.is_set():
             return
@@ -72,8 +76,11 @@ class Hub(BaseHub):
         self._closing.set()
         for lease in list(self._leases):
             self.spawn(self._give_back(lease))
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._running or self._tasks:
+                    self._quiet.clear()
+                    await self._quiet.wait()
         self._closed = True
         left = [task for task in self._tasks if not task.done()]
         for task in left:
@@ -95,10 +102,21 @@ class Hub(BaseHub):
         """
         if self._closing.is_set():
             raise HubClosed
-        return await self._run(call)
+        self._running += 1
+        try:
+            return await self._run(call)
+        finally:
+            self._leave()
 
     async def drive(self, flow: Flow[R]) -> R:
         """Run a flow (see :mod:`riskscale._core.call`) to its end and give back what it returns."""
+        self._running += 1
+        try:
+            return await self._drive(flow)
+        finally:
+            self._leave()
+
+    async def _drive(self, flow: Flow[R]) -> R:
         under_way: list[asyncio.Task[Any]] = []
         value: Any = None
         failure: BaseException | None = None
@@ -123,8 +141,14 @@ class Hub(BaseHub):
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._quiet.set()
         if not task.cancelled():
             task.exception()  # whoever still waits sees it; one that gave up is past caring
+
+    def _leave(self) -> None:
+        self._running -= 1
+        if self._closing.is_set():
+            self._quiet.set()
 
     async def _give_back(self, lease: Releasable) -> None:
         try:
@@ -143,12 +167,12 @@ class Hub(BaseHub):
     async def _run(self, call: Call[T]) -> T:
         self._check()
         words, each = self._words(call), script(call.script)
-        async with self._slots, asyncio.timeout(self.timeout):
+        async with asyncio.timeout(self.timeout), self._slots:
             try:
                 reply = await self.client.evalsha(each.sha, *words)
             except Exception as error:
                 if not is_noscript(error):
-                    raise translated(error) from error
+                    raise_translated(error)
                 reply = await self._eval(each.text, words)
         return call.decode(reply)
 
@@ -156,7 +180,7 @@ class Hub(BaseHub):
         try:
             return await self.client.eval(text, *words)
         except Exception as error:
-            raise translated(error) from error
+            raise_translated(error)
 
     async def _perform(self, step: Step, under_way: list[asyncio.Task[Any]]) -> Any:
         match step:
@@ -179,6 +203,8 @@ class Hub(BaseHub):
         if not done:
             raise TimeoutError(f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown")
         under_way.remove(task)
+        if task.cancelled():  # by aclose, not by the caller
+            raise HubClosed
         return task.result()
 
     async def _clean_up(self, step: Cleanup[T], under_way: list[asyncio.Task[Any]]) -> T | None:
@@ -193,7 +219,7 @@ class Hub(BaseHub):
 
         task = self.spawn(last())
         done, _ = await asyncio.wait({task}, timeout=GRACE)
-        return task.result() if done else None
+        return task.result() if done and not task.cancelled() else None
 
     async def _sleep(self, delay: float) -> None:
         try:

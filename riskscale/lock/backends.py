@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from riskscale._core.base import BaseHub
 from riskscale._core.call import Call, Cleanup, Finish, Flow
-from riskscale._core.durations import MICRO
 from riskscale._core.hub import hub_of
 from riskscale._core.memory import ExpiringStore
 from riskscale.errors import StateError
@@ -74,23 +74,28 @@ class InMemoryLocks:
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self._clock = clock or (lambda: time.monotonic_ns() // 1000)
         self._locks = ExpiringStore(LockModel)
+        self._mutex = threading.Lock()
 
     def set_nx_ex(self, key: str, value: str, ttl: float) -> bool:
         """Take ``key`` if it is free."""
-        now_us = self._clock()
-        return self._locks.get(key, now_us).acquire(value, round(ttl * MICRO), calls.TRY_ONCE, now_us).acquired
+        ttl_us = lease_us(ttl)
+        with self._mutex:
+            now_us = self._clock()
+            return self._locks.get(key, now_us).acquire(value, ttl_us, calls.TRY_ONCE, now_us).acquired
 
     def get(self, key: str) -> str | None:
         """The holder's token, or None."""
-        lock = self._locks.find(key)
-        return lock.owner if lock is not None and lock.is_live(self._clock()) else None
+        with self._mutex:
+            lock = self._locks.find(key)
+            return lock.owner if lock is not None and lock.is_live(self._clock()) else None
 
     def delete_if_value(self, key: str, value: str) -> bool:
         """Release ``key`` if ``value`` holds it."""
-        lock = self._locks.find(key)
-        if lock is None or lock.owner != value:
-            return False
-        return lock.release(value, self._clock()).released
+        with self._mutex:
+            lock = self._locks.find(key)
+            if lock is None or lock.owner != value:
+                return False
+            return lock.release(value, self._clock()).released
 
 
 class InMemoryLockBackend:

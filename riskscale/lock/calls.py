@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from riskscale._core.call import Call, text
@@ -47,7 +47,7 @@ class Seen:
 class Waiter:
     """One that waits for the lock; times in seconds."""
 
-    token: str
+    token: str = field(repr=False)
     waited: float
     alive: float
 
@@ -72,7 +72,7 @@ class LockInfo:
     claimed: bool
     fence: int
     remaining: float
-    owner: str
+    owner: str = field(repr=False)
     holds: tuple[str, ...]
     metadata: str
     waiting: int

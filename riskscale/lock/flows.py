@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from riskscale._core.base import GRACE
 from riskscale._core.call import Cleanup, Finish, Flow, Sleep
 from riskscale._core.durations import MAX_TTL_US, MICRO, Duration, microseconds
+from riskscale._core.keys import check_name
 from riskscale.errors import ArgumentError, LeaseLost
 from riskscale.lock import calls
 
@@ -27,7 +28,7 @@ class LockSpec:
     @classmethod
     def of(cls, name: str, base: str, ttl: Duration, metadata: str) -> LockSpec:
         """Check the arguments of a Lock."""
-        if not isinstance(metadata, str) or len(metadata.encode(errors="replace")) > 1024:
+        if metadata != "" and len(check_name(metadata, "metadata").encode()) > 1024:
             raise ArgumentError("metadata", "must be text of at most 1024 bytes in UTF-8")
         return cls(name=name, keys=calls.LockKeys.of(base), ttl_us=lease_us(ttl), metadata=metadata)
 
@@ -37,7 +38,7 @@ class Grant:
     """One acquisition. ``deadline`` is on the monotonic clock and counts from when the request was sent."""
 
     spec: LockSpec
-    token: str
+    token: str = field(repr=False)
     fence: int = 0
     at: float = 0.0
     deadline: float = 0.0

@@ -10,7 +10,7 @@ from typing import Any
 
 from riskscale._core.durations import Duration, seconds
 from riskscale._core.hub import Hub, hub_of
-from riskscale.errors import AcquireTimeout, LeaseLost
+from riskscale.errors import AcquireTimeout
 from riskscale.lock import calls, flows
 from riskscale.lock._facade import BaseLease, BaseLock
 from riskscale.lock.calls import LockInfo
@@ -54,10 +54,10 @@ class Lease(BaseLease):
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             await self.release()
-        except LeaseLost as lost:
+        except Exception as error:  # the one under way says more, and a cancellation must stay one
             if kind is None:
                 raise
-            log.warning("%s", lost)  # the error under way says more
+            log.warning("the lease on %r could not be released: %s", self.name, type(error).__name__)
 
 
 class Lock(BaseLock[Lease]):

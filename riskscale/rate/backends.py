@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ class InMemoryWindows:
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self._clock = clock or (lambda: time.monotonic_ns() // 1000)
         self._windows = ExpiringStore(FixedWindow)
+        self._mutex = threading.Lock()
 
     def incr_window(self, key: str, window_seconds: float) -> int:
         """Count one request; how many the window has seen."""
@@ -34,13 +36,14 @@ class InMemoryWindows:
 
     def get_current_count(self, key: str) -> int:
         """What the present window has seen."""
-        state = self._windows.find(key)
-        return state.used if state is not None and state.expires_us > self._clock() else 0
+        with self._mutex:
+            state = self._windows.find(key)
+            return state.used if state is not None and state.expires_us > self._clock() else 0
 
     def _hit(self, key: str, limit: Limit) -> tuple[bool, int]:
-        now_us = self._clock()
-        state = self._windows.get(key, now_us)
-        outcome = hit([state], [limit], 1, now_us)[0]
+        with self._mutex:
+            now_us = self._clock()
+            outcome = hit([self._windows.get(key, now_us)], [limit], 1, now_us)[0]
         return outcome.retry_us == 0, limit.count - outcome.remaining
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from riskscale._core.call import Arg, Call
 from riskscale._core.durations import MICRO, integer
-from riskscale._core.keys import base_key, name_part
+from riskscale._core.keys import base_key, check_name, name_part
 from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
 from riskscale.rate.limit import Limit
 
@@ -97,6 +97,8 @@ class Plan:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
         if not isinstance(decision, Decision) or not decision.token or not decision.allowed:
             raise ArgumentError("decision", "must be of a hit that was admitted")
+        if not decision.token.startswith(self._nonce):
+            raise ArgumentError("decision", "is another limiter's")
         if key != decision.key:
             raise ArgumentError("key", "is not the one that the decision was for")
         integer(cost, "cost", 1, decision.cost)
@@ -147,6 +149,7 @@ def check_items(items: Iterable[Item]) -> list[tuple[str, int]]:
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ArgumentError("items", "must be keys, or pairs of a key and its cost")
+        check_name(pair[0], "key")
         check_cost(pair[1])
     return pairs
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from riskscale._core.base import BaseHub, is_noscript, scripts_to_load, translated
+from riskscale._core.base import BaseHub, is_noscript, raise_translated, scripts_to_load
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
 from riskscale._core.scripts import names, script
 from riskscale.errors import HubClosed
@@ -37,6 +38,8 @@ class Hub(BaseHub):
         super().__init__(client, **options)
         self._slots = threading.BoundedSemaphore(self.max_in_flight)
         self._closing = threading.Event()
+        self._quiet = threading.Condition()
+        self._running = 0
         self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
         if self.timeout is not None:
             self._warn_of_longer(self.timeout)
@@ -48,8 +51,11 @@ class Hub(BaseHub):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Refuse new calls, wake those who wait, release the leases. The client stays open. Twice does nothing."""
+    def close(self, timeout: float = 5.0) -> None:
+        """Refuse new calls, wake those who wait, release the leases, and wait ``timeout`` seconds for calls under way.
+
+        The client stays open, it is yours. Closing twice does nothing.
+        """
         if self._closing.is_set():
             return
         self._check_open()
@@ -59,6 +65,8 @@ class Hub(BaseHub):
                 lease.release()
             except Exception as error:
                 log.warning("a lease could not be released while closing: %s", type(error).__name__)
+        with self._quiet:
+            self._quiet.wait_for(lambda: not self._running, timeout)
         self._closed = True
 
     def preload(self, only: Iterable[str] | None = None) -> None:
@@ -70,10 +78,15 @@ class Hub(BaseHub):
         """One script call, in one round trip; see :meth:`riskscale.Hub.run`."""
         if self._closing.is_set():
             raise HubClosed
-        return self._run(call)
+        with self._counted():
+            return self._run(call)
 
     def drive(self, flow: Flow[R]) -> R:
         """Run a flow (see :mod:`riskscale._core.call`) to its end and give back what it returns."""
+        with self._counted():
+            return self._drive(flow)
+
+    def _drive(self, flow: Flow[R]) -> R:
         value: Any = None
         failure: BaseException | None = None
         while True:
@@ -88,6 +101,17 @@ class Hub(BaseHub):
             except BaseException as error:
                 failure = error
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._quiet:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._running -= 1
+                self._quiet.notify_all()
+
     def _run(self, call: Call[T]) -> T:
         self._check_open()
         words, each = self._words(call), script(call.script)
@@ -96,7 +120,7 @@ class Hub(BaseHub):
                 reply = self.client.evalsha(each.sha, *words)
             except Exception as error:
                 if not is_noscript(error):
-                    raise translated(error) from error
+                    raise_translated(error)
                 reply = self._eval(each.text, words)
         return call.decode(reply)
 
@@ -104,7 +128,7 @@ class Hub(BaseHub):
         try:
             return self.client.eval(text, *words)
         except Exception as error:
-            raise translated(error) from error
+            raise_translated(error)
 
     def _perform(self, step: Step) -> Any:
         match step:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from riskscale._core.durations import Duration, seconds
-from riskscale.errors import AcquireTimeout, LeaseLost
+from riskscale.errors import AcquireTimeout
 from riskscale.lock import calls, flows
 from riskscale.lock._facade import BaseLease, BaseLock
 from riskscale.lock.calls import LockInfo
@@ -45,10 +45,10 @@ class Lease(BaseLease):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.release()
-        except LeaseLost as lost:
+        except Exception as error:  # the one under way says more, and a cancellation must stay one
             if kind is None:
                 raise
-            log.warning("%s", lost)  # the error under way says more
+            log.warning("the lease on %r could not be released: %s", self.name, type(error).__name__)
 
 
 class Lock(BaseLock[Lease]):
