@@ -3,7 +3,8 @@
 -- it fills, up to the limit, and never shrinks, so that a limit may change from call to call.
 local function stamp(state, i) -- of the i-th oldest live one, from 0
   local at = 29 + (state.head - state.live + i) % state.size * 7
-  return unpack_at(redis.call('GETRANGE', state.key, digits(at), digits(at + 6)), 1)
+  local text = redis.call('GETRANGE', state.key, digits(at), digits(at + 6))
+  return #text == 7 and unpack_at(text, 1) or 0
 end
 -- Lets go what has left the window: a gallop from the oldest, then bisection between its last two steps.
 local function forget(state, edge)
@@ -33,7 +34,7 @@ local function grow(limit, state, need)
   end
   state.size = math.min(math.max(need * 2, 64), math.max(limit.capacity, need))
   state.head = state.live % state.size
-  redis.call('SET', key, string.rep('\0', 29) .. live)
+  redis.call('SET', key, string.rep('\0', 29) .. live, 'PX', life_ms(limit.window_us))
 end
 local sliding_log = {
   max_count = 10000000,
@@ -43,8 +44,9 @@ local sliding_log = {
     if type(text) ~= 'string' then return nil end
     if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
     if #text < 29 or byte(text, 1) ~= 76 then return nil end
-    return { key = key, size = unpack_at(text, 2), head = unpack_at(text, 9), live = unpack_at(text, 16),
-      newest = unpack_at(text, 23) }
+    local size, head, live, newest = unpack_at(text, 2), unpack_at(text, 9), unpack_at(text, 16), unpack_at(text, 23)
+    if size < 1 or size > 10000000 or head >= size or live > size or newest > 9007199254740991 then return nil end
+    return { key = key, size = size, head = head, live = live, newest = newest }
   end,
   wait = function(limit, state, cost)
     local at = state.newest > now_us and state.newest or now_us

@@ -1,5 +1,6 @@
 --- lock.acquire -- take the lock if it is free and nobody waits before `owner`; renew it if `owner` holds it.
--- A lock that is not held goes to its waiters in order of arrival; a newcomer gets it only when nobody alive waits.
+-- A lock that is not held goes to its waiters in order of arrival; a newcomer gets it only when nobody who is alive
+-- and can be reached waits among the first 1000. One that claims too late begins anew at the end of the queue.
 -- A waiter calls again after wait_us, or when its mailbox receives '<owner> grant' (the lock is granted: call now,
 -- within 1 s, to claim it) or '<owner> <us>' (look again in that many microseconds). A waiter with a mailbox is
 -- forgotten after 30 s without a call, a poller after 2.5 s. A lease ends by its end_us; the fence is
@@ -21,7 +22,7 @@
 -- RETURN  at_us     int     the time at which this was decided
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   a key holds another type
--- REPEAT  safe      the same owner and hold hold it once
+-- REPEAT  safe      the same owner and hold hold it once; a repeat that arrives after the release takes it anew, for one ttl
 -- FLAGS   write
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
@@ -82,6 +83,7 @@ if #metadata > 1024 then return rsarg('metadata', 'must be at most 1024 bytes') 
 -- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered.
 local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
 local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
+if LOCK == QUEUE or LOCK == WAIT or QUEUE == WAIT then return rsarg('KEYS', 'must be three different keys') end
 local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
 local waiting = redis.pcall('ZCARD', QUEUE)
 if not found[1] and found.err or type(waiting) ~= 'number' or type(redis.pcall('HLEN', WAIT)) ~= 'number' then
@@ -93,6 +95,7 @@ local lock = {
 }
 if lock.owner ~= '' and lock.end_us > now_us + lock.ttl_us then -- the clock went back: no lease outlives its length
   lock.end_us = now_us + lock.ttl_us
+  redis.call('HDEL', LOCK, 'end_us') -- passes when memory is full, and what follows it then passes too
   redis.call('HSET', LOCK, 'end_us', digits(lock.end_us))
 end
 local function is_live() return lock.owner ~= '' and lock.end_us > now_us end
@@ -119,13 +122,13 @@ end
 -- out at its next poll; a mailbox must be subscribed. Each mailbox is tried once. The next waiter of another
 -- mailbox is told to look again when the claim is over. At most 1000 waiters are looked at in one call.
 local function hand_over(me)
-  local tried, granted, at, seen = {}, nil, 0, 0
+  local tried, granted, at, seen, most = {}, nil, 0, 0, 1000
   local function reached(box, message)
     if tried[box] then return false end
     tried[box] = true
     return redis.call('HEXISTS', WAIT, '!' .. box) == 0 and redis.call('PUBLISH', box, message) > 0
   end
-  while waiting > 0 and seen < 1000 do
+  while waiting > 0 and seen < most do
     local tokens = redis.call('ZRANGE', QUEUE, digits(at), digits(at + 99))
     if #tokens == 0 then return granted end
     local records = redis.call('HMGET', WAIT, unpack(tokens))
@@ -142,7 +145,7 @@ local function hand_over(me)
         at = at - 1
       elseif box == '' or reached(box, token .. ' grant') then
         grant(token, CLAIM_US, false)
-        granted = token
+        granted, most = token, seen + 100
       end
     end
   end
@@ -159,9 +162,9 @@ local function hold_it()
   if hold ~= '' and not string.find(' ' .. lock.holds .. ' ', ' ' .. hold .. ' ', 1, true) then
     lock.holds = lock.holds == '' and hold or lock.holds .. ' ' .. hold
   end
+  keep() -- first, because it passes when memory is full, and what follows it in a script then passes too
   redis.call('HSET', LOCK, 'end_us', digits(lock.end_us), 'ttl_us', digits(ttl_us), 'claimed', '1', 'holds', lock.holds,
     'mailbox', waits and mailbox or '', 'metadata', metadata)
-  keep()
   return { 1, lock.fence, 0, -1, now_us }
 end
 if lock.owner == owner and is_live() then return hold_it() end -- a claim, a renewal or a repeat

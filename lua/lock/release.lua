@@ -11,7 +11,7 @@
 -- RETURN  at_us     int     the time at which this was decided
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   a key holds another type
--- REPEAT  safe      says 1 again until somebody else has released; then 0
+-- REPEAT  safe      says 1 again until the next release, by whomever; then 0
 -- FLAGS   write
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
@@ -68,6 +68,7 @@ if hold ~= '' and not is_token(hold) then return rsarg('hold', "must be a token 
 -- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered.
 local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
 local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
+if LOCK == QUEUE or LOCK == WAIT or QUEUE == WAIT then return rsarg('KEYS', 'must be three different keys') end
 local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
 local waiting = redis.pcall('ZCARD', QUEUE)
 if not found[1] and found.err or type(waiting) ~= 'number' or type(redis.pcall('HLEN', WAIT)) ~= 'number' then
@@ -79,6 +80,7 @@ local lock = {
 }
 if lock.owner ~= '' and lock.end_us > now_us + lock.ttl_us then -- the clock went back: no lease outlives its length
   lock.end_us = now_us + lock.ttl_us
+  redis.call('HDEL', LOCK, 'end_us') -- passes when memory is full, and what follows it then passes too
   redis.call('HSET', LOCK, 'end_us', digits(lock.end_us))
 end
 local function is_live() return lock.owner ~= '' and lock.end_us > now_us end
@@ -105,13 +107,13 @@ end
 -- out at its next poll; a mailbox must be subscribed. Each mailbox is tried once. The next waiter of another
 -- mailbox is told to look again when the claim is over. At most 1000 waiters are looked at in one call.
 local function hand_over(me)
-  local tried, granted, at, seen = {}, nil, 0, 0
+  local tried, granted, at, seen, most = {}, nil, 0, 0, 1000
   local function reached(box, message)
     if tried[box] then return false end
     tried[box] = true
     return redis.call('HEXISTS', WAIT, '!' .. box) == 0 and redis.call('PUBLISH', box, message) > 0
   end
-  while waiting > 0 and seen < 1000 do
+  while waiting > 0 and seen < most do
     local tokens = redis.call('ZRANGE', QUEUE, digits(at), digits(at + 99))
     if #tokens == 0 then return granted end
     local records = redis.call('HMGET', WAIT, unpack(tokens))
@@ -128,7 +130,7 @@ local function hand_over(me)
         at = at - 1
       elseif box == '' or reached(box, token .. ' grant') then
         grant(token, CLAIM_US, false)
-        granted = token
+        granted, most = token, seen + 100
       end
     end
   end
@@ -148,6 +150,7 @@ if hold ~= '' then
   end
   if not had and lock.claimed then return { lock.previous == hold and 1 or 0, #rest, now_us } end
   if #rest > 0 and held then
+    redis.call('HDEL', LOCK, 'previous') -- see below
     redis.call('HSET', LOCK, 'holds', table.concat(rest, ' '), 'previous', hold)
     return { 1, #rest, now_us }
   end

@@ -68,8 +68,9 @@ for i = 1, #KEYS do
   if not owner and found[i].err then
     reply[i + 1] = -2
   elseif owner == ARGV[2 * i - 1] and claimed == '1' and tonumber(end_us) > now_us then
-    redis.call('HSET', KEYS[i], 'end_us', digits(now_us + ttl_us[i]), 'ttl_us', digits(ttl_us[i]))
+    -- PEXPIRE first: it passes when memory is full, and what follows it in a script then passes too.
     redis.call('PEXPIRE', KEYS[i], life_ms(ttl_us[i] + math.max(ttl_us[i], 60000000)))
+    redis.call('HSET', KEYS[i], 'end_us', digits(now_us + ttl_us[i]), 'ttl_us', digits(ttl_us[i]))
     reply[i + 1] = tonumber(fence)
   else
     reply[i + 1] = 0

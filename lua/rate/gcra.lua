@@ -79,7 +79,7 @@ local gcra = {
     local text = text_of(key)
     if not text then return nil end
     if text == '' then return { tat = 0 } end
-    local tat = integer(text, 0, 9007199254740991)
+    local tat = integer(text, 0, 9007199254740992)
     return tat and { tat = tat }
   end,
   wait = function(limit, state, cost)

@@ -2,7 +2,8 @@
 -- What comes back is never more than the request still holds: gcra lowers `tat` by
 -- clamp(cost * interval - (now - at), 0, tat - now); the log lets its oldest live stamps go; the windows take from
 -- the bucket of `at`. A request that has left its window brings nothing back. So no promise of rate.<algorithm>
--- is broken by a refund: after it, a window holds at most what was admitted in it and not given back.
+-- is broken by a refund: after it, a window holds at most what was admitted in it and not given back. After a
+-- rate.reset, refund nothing of what was admitted before it: the key no longer knows of it.
 -- The mark keys remember the token as long as the request counts: a repeated refund gives nothing.
 -- KEYS[2j-1] key     string   j=1..m   m=1..32   the key that was hit
 -- KEYS[2j]   mark    string   j=1..m   <key>:refund:<token>
@@ -94,7 +95,7 @@ local gcra = {
     local text = text_of(key)
     if not text then return nil end
     if text == '' then return { tat = 0 } end
-    local tat = integer(text, 0, 9007199254740991)
+    local tat = integer(text, 0, 9007199254740992)
     return tat and { tat = tat }
   end,
   wait = function(limit, state, cost)
@@ -121,7 +122,8 @@ local gcra = {
 -- it fills, up to the limit, and never shrinks, so that a limit may change from call to call.
 local function stamp(state, i) -- of the i-th oldest live one, from 0
   local at = 29 + (state.head - state.live + i) % state.size * 7
-  return unpack_at(redis.call('GETRANGE', state.key, digits(at), digits(at + 6)), 1)
+  local text = redis.call('GETRANGE', state.key, digits(at), digits(at + 6))
+  return #text == 7 and unpack_at(text, 1) or 0
 end
 -- Lets go what has left the window: a gallop from the oldest, then bisection between its last two steps.
 local function forget(state, edge)
@@ -151,7 +153,7 @@ local function grow(limit, state, need)
   end
   state.size = math.min(math.max(need * 2, 64), math.max(limit.capacity, need))
   state.head = state.live % state.size
-  redis.call('SET', key, string.rep('\0', 29) .. live)
+  redis.call('SET', key, string.rep('\0', 29) .. live, 'PX', life_ms(limit.window_us))
 end
 local sliding_log = {
   max_count = 10000000,
@@ -161,8 +163,9 @@ local sliding_log = {
     if type(text) ~= 'string' then return nil end
     if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
     if #text < 29 or byte(text, 1) ~= 76 then return nil end
-    return { key = key, size = unpack_at(text, 2), head = unpack_at(text, 9), live = unpack_at(text, 16),
-      newest = unpack_at(text, 23) }
+    local size, head, live, newest = unpack_at(text, 2), unpack_at(text, 9), unpack_at(text, 16), unpack_at(text, 23)
+    if size < 1 or size > 10000000 or head >= size or live > size or newest > 9007199254740991 then return nil end
+    return { key = key, size = size, head = head, live = live, newest = newest }
   end,
   wait = function(limit, state, cost)
     local at = state.newest > now_us and state.newest or now_us
@@ -209,7 +212,7 @@ local sliding_window = {
     local text = text_of(key)
     if not text then return nil end
     if text == '' then return { total = 0, first = 1, buckets = '' } end
-    if byte(text, 1) ~= 87 or (#text - 8) % 14 ~= 0 then return nil end
+    if byte(text, 1) ~= 87 or #text < 22 or (#text - 8) % 14 ~= 0 or unpack_at(text, 2) > 1000000000000000 then return nil end
     return { total = unpack_at(text, 2), first = 1, buckets = string.sub(text, 9) }
   end,
   wait = function(limit, state, cost)
@@ -220,7 +223,7 @@ local sliding_window = {
     end
     state.first = at
     local excess, wait = state.total + cost - limit.capacity, 0
-    while excess > 0 do
+    while excess > 0 and at < #state.buckets do
       wait = unpack_at(state.buckets, at) + limit.window_us - now_us
       excess = excess - unpack_at(state.buckets, at + 7)
       at = at + 14
@@ -331,9 +334,11 @@ if not at_us then return out_of_range('at_us', 0, 4503599627370496) end
 local cost = integer(ARGV[3 + 4 * m], 1, 1000000000000000)
 if not cost then return out_of_range('cost', 1, 1000000000000000) end
 
+-- Whether the request still counts is asked of the latest time that the key has seen: the clock may have gone back.
 local give_back = {}
 give_back[gcra] = function(limit, state)
-  local back = cost * limit.interval - math.max(now_us - at_us, 0) -- a clock that went back brings no extra
+  local seen_us = math.max(now_us, state.tat - limit.full_us)
+  local back = cost * limit.interval - math.max(seen_us - at_us, 0)
   if back > state.tat - now_us then back = state.tat - now_us end
   if back <= 0 then return 0 end
   state.tat = state.tat - back
@@ -341,17 +346,19 @@ give_back[gcra] = function(limit, state)
 end
 give_back[sliding_log] = function(limit, state)
   sliding_log.wait(limit, state, 0)
-  if at_us + limit.window_us <= now_us then return 0 end
+  if at_us + limit.window_us <= math.max(now_us, state.newest) then return 0 end
   local back = math.min(cost, state.live)
   state.live = state.live - back
   return back
 end
 give_back[sliding_window] = function(limit, state)
   sliding_window.wait(limit, state, 0)
+  if state.first > #state.buckets then return 0 end
+  local seen_us = math.max(now_us, unpack_at(state.buckets, #state.buckets - 13))
   for at = state.first, #state.buckets, 14 do
     if unpack_at(state.buckets, at) >= at_us then
       local units = unpack_at(state.buckets, at + 7)
-      local back = at_us + limit.window_us > now_us and math.min(cost, units) or 0
+      local back = at_us + limit.window_us > seen_us and math.min(cost, units) or 0
       state.buckets = string.sub(state.buckets, 1, at + 6) .. pack(units - back) .. string.sub(state.buckets, at + 14)
       state.total = state.total - back
       return back

@@ -1,7 +1,7 @@
 --- rate.reset -- forget what n keys have used: the next request of each finds its limit untouched.
 -- KEYS[i] key       string   i=1..n   n=1..512   keys of rate.gcra, rate.sliding_log, rate.sliding_window, rate.fixed_window
 -- ARGV[1] now_us    int[0..4503599627370496]|''   '' = the server's clock; decides nothing here
--- RETURN per item  was          int   1 = something was forgotten, 0 = there was nothing, -2 = the key holds something else, untouched
+-- RETURN per item  was          int   1 = something was forgotten, 0 = there was nothing, -2 = the key holds no string, untouched
 -- ERROR   RSARG     an argument is malformed
 -- REPEAT  safe      the second call finds nothing
 -- FLAGS   write

@@ -91,7 +91,7 @@ local sliding_window = {
     local text = text_of(key)
     if not text then return nil end
     if text == '' then return { total = 0, first = 1, buckets = '' } end
-    if byte(text, 1) ~= 87 or (#text - 8) % 14 ~= 0 then return nil end
+    if byte(text, 1) ~= 87 or #text < 22 or (#text - 8) % 14 ~= 0 or unpack_at(text, 2) > 1000000000000000 then return nil end
     return { total = unpack_at(text, 2), first = 1, buckets = string.sub(text, 9) }
   end,
   wait = function(limit, state, cost)
@@ -102,7 +102,7 @@ local sliding_window = {
     end
     state.first = at
     local excess, wait = state.total + cost - limit.capacity, 0
-    while excess > 0 do
+    while excess > 0 and at < #state.buckets do
       wait = unpack_at(state.buckets, at) + limit.window_us - now_us
       excess = excess - unpack_at(state.buckets, at + 7)
       at = at + 14

@@ -57,7 +57,8 @@ class Gcra:
         return max(0, (limit.capacity * interval(limit) - debt) // interval(limit)), debt
 
     def refund(self, limit: Limit, cost: int, at: int, now: int) -> int:
-        back = min(cost * interval(limit) - max(now - at, 0), self.tat - now)
+        seen = max(now, self.tat - limit.capacity * interval(limit))
+        back = min(cost * interval(limit) - max(seen - at, 0), self.tat - now)
         if back <= 0:
             return 0
         self.tat -= back
@@ -93,7 +94,7 @@ class SlidingLog:
 
     def refund(self, limit: Limit, cost: int, at: int, now: int) -> int:
         live = self._live(limit, now)
-        back = min(cost, len(live)) if at + limit.window_us > now else 0
+        back = min(cost, len(live)) if at + limit.window_us > max(now, self.newest) else 0
         if back:
             self.stamps = live[back:]
         return back
@@ -137,7 +138,7 @@ class SlidingWindow:
     def refund(self, limit: Limit, cost: int, at: int, now: int) -> int:
         live = self._live(limit, now)
         bucket = next((bucket for bucket in live if bucket[0] >= at), None)
-        if bucket is None or at + limit.window_us <= now:
+        if bucket is None or at + limit.window_us <= max(now, live[-1][0]):
             return 0
         back = min(cost, bucket[1])
         if back:

@@ -210,3 +210,34 @@ def test_redis_cli_runs_the_file_as_it_is(name: str, server_cli: list[str], pref
     words = [*server_cli, "--eval", str(folder() / SCRIPTS[name]["file"]), *keys, ",", *map(str, args), ""]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() and "RS" not in done.stdout and "ERR" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rate.sliding_log", "Lorem ipsum dolor sit amet consectetur adipiscing"),
+        ("rate.sliding_log", "L" + "\0" * 28),
+        ("rate.sliding_log", "L" + "\0" * 6 + "\x02" + "\0" * 6 + "\x02" + "\0" * 14),
+        ("rate.sliding_window", "WORKFLOW"),
+        ("rate.sliding_window", "W" + "\0" * 7),
+        ("rate.sliding_window", "W" + "x" * 21),
+        ("rate.gcra", "-1"),
+        ("rate.fixed_window", "12:x"),
+    ],
+)
+def test_text_that_looks_like_state_harms_no_other_key(
+    name: str, text: str, raw_client: redis.Redis, prefix: str
+) -> None:
+    bad, good = f"{prefix}bad", f"{prefix}good"
+    raw_client.set(bad, text, px=60_000)
+    limit = [3, 60_000_000, *([3] if name == "rate.gcra" else [])]
+    reply = call(raw_client, prefix, name, [*limit, 1, 1, 1, NOW], keys=[good, bad])
+    assert reply[1] == 0 and reply[4] == -2, reply
+    assert raw_client.get(bad) == text.encode() and raw_client.pttl(good) > 0
+
+
+def test_a_lock_has_three_keys(raw_client: redis.Redis, prefix: str) -> None:
+    args = [*EXAMPLES["lock.acquire"][1], NOW]
+    for keys in (["a", "a", "b"], ["a", "b", "b"], ["a", "b", "a"]):
+        with pytest.raises(redis.ResponseError, match="RSARG KEYS"):
+            call(raw_client, prefix, "lock.acquire", args, keys=[prefix + key for key in keys])
