@@ -48,12 +48,13 @@ class AcquireTimeout(RiskscaleError, TimeoutError):
     """Lock ``name`` did not come free within ``timeout`` seconds."""
 
     def __init__(self, name: str, timeout: float) -> None:
-        super().__init__(name, timeout)
+        # One argument: an OSError, which a TimeoutError is, would take two for its errno and strerror.
+        super().__init__(f"lock {name!r} did not come free within {timeout:g} s")
         self.name = name
         self.timeout = timeout
 
-    def __str__(self) -> str:
-        return f"lock {self.name!r} did not come free within {self.timeout:g} s"
+    def __reduce__(self) -> tuple[type[AcquireTimeout], tuple[str, float]]:
+        return type(self), (self.name, self.timeout)
 
 
 class LeaseLost(RiskscaleError):

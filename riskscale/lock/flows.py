@@ -80,6 +80,8 @@ def acquire(spec: LockSpec, timeout: float | None, monotonic: Monotonic) -> Flow
                 grant.fence, grant.at, grant.deadline = seen.fence, seen.at, sent + spec.ttl_us / MICRO
                 if (yield from _in_time(grant, budget, monotonic)):
                     return grant
+                if timeout is None:
+                    raise LeaseLost(spec.name, seen.fence)
             left = seen.wait if give_up is None else min(seen.wait, give_up - monotonic())
             if timeout == 0 or left <= 0:
                 break

@@ -103,7 +103,8 @@ class Lock(BaseLock[Lease]):
         Raises:
             ArgumentError: ``timeout`` is negative or not a number.
             StateError: a key of the lock holds something else.
-            TimeoutError: the server gave no answer (a call under way is given a second at least).
+            LeaseLost: waiting for ever, and each reply came later than the lease is long.
+            TimeoutError: the server gave no answer (a call under way is given a second at least, giving back one more).
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         grant = await self._hub.drive(flows.acquire(self._spec, limit, self._hub.monotonic))

@@ -268,6 +268,77 @@ def test_errors_pickle(error: riskscale.RiskscaleError) -> None:
     assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)
 
 
+async def test_closing_takes_a_waiter_out_of_the_queue(client: Any, prefix: str) -> None:
+    holder, hub = Lock(Hub(client, key_prefix=prefix), "job", ttl=60), Hub(client, key_prefix=prefix)
+    async with holder.hold():
+        waiter = asyncio.create_task(Lock(hub, "job", ttl=60).acquire())
+        while (await holder.inspect()).waiting == 0:  # noqa: ASYNC110 - the condition is on the server
+            await asyncio.sleep(0)
+        await hub.aclose()
+        assert (await holder.inspect()).waiting == 0
+        with pytest.raises(HubClosed):
+            await waiter
+
+
+async def test_closing_waits_for_calls_under_way_and_names_itself_where_it_cannot() -> None:
+    answer = asyncio.Event()
+
+    class Slow:
+        async def evalsha(self, *_: Any) -> list[int]:
+            await answer.wait()
+            return [0, 0, 0, 0]
+
+        eval = execute_command = evalsha
+
+    hub = Hub(Slow())
+    hit = asyncio.create_task(RateLimiter(hub, Limit(1, per=1)).hit("a"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(hub.aclose())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    answer.set()
+    await closing
+    assert hit.done() and await hit
+
+    answer.clear()
+    hub = Hub(Slow())
+    task = asyncio.create_task(Lock(hub, "job", ttl=1).acquire())
+    await asyncio.sleep(0)
+    await hub.aclose(timeout=0)
+    with pytest.raises(HubClosed):
+        await task
+
+
+async def test_the_budget_counts_the_wait_for_a_place_too() -> None:
+    reached = 0
+
+    class Hung:
+        async def evalsha(self, *_: Any) -> None:
+            nonlocal reached
+            reached += 1
+            await asyncio.Event().wait()
+
+        eval = execute_command = evalsha
+
+    limiter = RateLimiter(Hub(Hung(), timeout=0.05, max_in_flight=1), Limit(1, per=1))
+    calls = [asyncio.create_task(limiter.hit(str(n))) for n in range(20)]
+    done, _ = await asyncio.wait(calls)
+    assert reached <= 2, "those who waited for a place began their budget only then"
+    assert all(isinstance(task.exception(), TimeoutError) for task in done)
+
+
+async def test_an_error_of_the_client_is_not_its_own_cause() -> None:
+    class Failing:
+        async def evalsha(self, *_: Any) -> None:
+            raise redis.ConnectionError("gone")
+
+        eval = execute_command = evalsha
+
+    with pytest.raises(redis.ConnectionError) as caught:
+        await RateLimiter(Hub(Failing()), Limit(1, per=1)).hit("a")
+    assert caught.value.__cause__ is None
+
+
 async def test_a_call_given_up_fails_in_silence(caplog: pytest.LogCaptureFixture) -> None:
     """The outcome of a call whose caller was cancelled is nobody's: no complaint by the event loop."""
     failing = asyncio.Event()

@@ -82,6 +82,18 @@ async def test_refunds_that_make_no_sense(timed: Hub) -> None:
         assert caught.value.argument == argument
 
 
+async def test_a_decision_of_another_limiter_is_refused(timed: Hub) -> None:
+    one, two = (RateLimiter(timed, Limit(1, per=60), name=name) for name in ("one", "two"))
+    with pytest.raises(ArgumentError, match="another limiter"):
+        await two.refund("a", await one.hit("a"))
+
+
+async def test_many_items_are_all_checked_before_one_is_charged(timed: Hub, raw_client: Any) -> None:
+    with pytest.raises(ArgumentError, match="key"):
+        await RateLimiter(timed, Limit(1000, per=60)).hit_many(["a"] * 200 + [""])
+    assert not list(raw_client.scan_iter(f"{timed.root}*"))
+
+
 async def test_reset_forgets(timed: Hub) -> None:
     limiter = RateLimiter(timed, [Limit(1, per=60), Limit(1, per=60, algorithm="gcra")])
     assert await limiter.hit("a") and not await limiter.hit("a")
