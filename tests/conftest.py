@@ -4,7 +4,7 @@ A test that takes ``client``, ``sync_client``, ``connect``, ``hub``, ``sync_hub`
 is marked ``server`` or ``embedded``. On a server that we started, clients are the restricted user that
 ``riskscale scripts acl`` prints; ``raw_client`` is the blocking client that may do everything (plant a foreign type,
 read a TTL). What a test leaves behind must expire. On ``$REDIS_URL``, a server that somebody else started, tests marked
-``owns_server`` are left out by name, and nothing outside this session's own random prefix is read or written.
+``owns_server`` are left out by name, and nothing outside this run's own random prefix is read or written.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 # A shell starts its background jobs with SIGINT ignored, and children inherit that: no test could interrupt one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# And a session that is told to end stops the servers that it started, as after Ctrl-C.
+# And a run that is told to end stops the servers that it started, as after Ctrl-C.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -91,7 +91,7 @@ def _owns_server(item: pytest.Item) -> bool:
     return bool(item.get_closest_marker("owns_server")) and not item.get_closest_marker("embedded")
 
 
-# What the session says at its end
+# What a run says at its end
 
 
 def _skipped(config: pytest.Config) -> list[str]:
@@ -123,7 +123,7 @@ NUMBERS = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def session_prefix() -> str:
-    """What all keys of this session begin with."""
+    """What all keys of this run begin with."""
     return f"t{secrets.token_hex(4)}"
 
 
@@ -135,7 +135,7 @@ def prefix(session_prefix: str) -> str:
 
 @pytest.fixture(scope="session")
 def server_url(request: pytest.FixtureRequest) -> str:
-    """The admin's URL of the server: REDIS_URL, else one process a session."""
+    """The admin's URL of the server: REDIS_URL, else one process a run."""
     if FOREIGN_SERVER:
         return FOREIGN_SERVER
     server: ServerProcess = request.getfixturevalue("riskscale_server_process")

@@ -20,7 +20,7 @@ and in a test, on an embedded server of its own (fakeredis, which runs the same 
 ``riskscale_outage``                  takes it away: ``with riskscale_outage: ...``
 ``riskscale_no_leaks``                fails the test if it leaves a key without TTL
 ``riskscale_clock``                   a :class:`VirtualClock`
-``riskscale_server``                  a real server (:class:`ServerProcess`), one a session, empty for each test
+``riskscale_server``                  a real server (:class:`ServerProcess`), one a test run, empty for each test
 ``riskscale_server_client``           asyncio client of it
 ``riskscale_server_sync_client``      blocking client of it
 ``riskscale_server_outage``           stalls it

@@ -70,7 +70,7 @@ def riskscale_no_leaks(riskscale_fake_server: Any) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def riskscale_server_process() -> Iterator[ServerProcess]:
-    """One real server for the session, started by us on a free loopback port."""
+    """One real server for the test run, started by us on a free loopback port."""
     with ServerProcess() as server:
         yield server
 
