@@ -13,9 +13,9 @@ local function read_rules(m, first)
     if algorithm ~= gcra and ARGV[at + 3] ~= '0' then
       return nil, rsarg('burst', 'must be 0 where the algorithm is not gcra')
     end
-    local limit, malformed = read_limit(algorithm, at + 1, algorithm == gcra)
-    if not limit then return nil, malformed end
-    rules[j] = { algorithm = algorithm, limit = limit }
+    local count, window_us, burst = read_limit(at + 1, algorithm.max_count, algorithm == gcra)
+    if not count then return nil, window_us end
+    rules[j] = { algorithm = algorithm, limit = algorithm.limit(count, window_us, burst) }
   end
   return rules
 end

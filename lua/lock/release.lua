@@ -23,9 +23,12 @@ local function integer(text, low, high)
   end
   return nil
 end
--- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the faster, and wrong where C's long has 32 bits.
-local DIGITS = format('%d', 4503599627370496) == '4503599627370496' and '%d' or '%.0f'
-local function digits(x) return format(DIGITS, x) end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))

@@ -29,9 +29,12 @@ local function integer(text, low, high)
   end
   return nil
 end
--- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the faster, and wrong where C's long has 32 bits.
-local DIGITS = format('%d', 4503599627370496) == '4503599627370496' and '%d' or '%.0f'
-local function digits(x) return format(DIGITS, x) end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -59,7 +62,7 @@ local function life_ms(life_us)
 end
 -- <<< _lib/life
 -- >>> _lib/pack
--- Integers below 2^53 as 7 bytes, big end first: plain Lua 5.1, where servers differ in `struct` and `bit`.
+-- Integers below 2^53 as 7 bytes, big end first: plain Lua 5.1, where servers differ in `struct`, `bit`.
 local char, byte, floor = string.char, string.byte, math.floor
 local function pack(x)
   local high = floor(x / 16777216)
@@ -67,10 +70,10 @@ local function pack(x)
   return char(floor(high / 16777216), floor(high / 65536) % 256, floor(high / 256) % 256, high % 256,
     floor(low / 65536), floor(low / 256) % 256, low % 256)
 end
-local function unpack_at(text, at)
-  local a, b, c, d, e, f, g = byte(text, at, at + 6)
-  return (((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g
+local function join(a, b, c, d, e, f, g)
+  return ((a * 256 + b) * 256 + c) * 4294967296 + (((d * 256 + e) * 256 + f) * 256 + g)
 end
+local function unpack_at(text, at) return join(byte(text, at, at + 6)) end
 -- <<< _lib/pack
 -- >>> _lib/strings
 -- The text of a string key; '' where there is none; nil where the key holds another type.
@@ -116,84 +119,114 @@ local gcra = {
 }
 -- <<< _lib/gcra
 -- >>> _lib/sliding_log
--- Exact sliding log: a ring of 7-byte stamps in one string. 29 bytes of header: 'L', then capacity, head (the
--- slot written next), live count and newest stamp, 7 bytes each. Slot i lies at 29 + 7i. The ring doubles as
--- it fills, up to the limit, and never shrinks, so that a limit may change from call to call.
+-- Exact sliding log: a ring of 7-byte stamps in one string, after a header of 31 bytes: 'L', slots of the ring (3
+-- bytes), oldest live stamp (7), when the key may expire (7), head = the slot written next (3), live stamps (3),
+-- newest stamp (7). Slot i lies at 31 + 7i. An ordinary hit writes its slot and the last 13 bytes of the header.
+-- The ring doubles as it fills, up to the limit, so that a limit may change from call to call.
+local function pack3(x) return char(floor(x / 65536), floor(x / 256) % 256, x % 256) end
+local function join3(a, b, c) return (a * 256 + b) * 256 + c end
 local function stamp(state, i) -- of the i-th oldest live one, from 0
-  local at = 29 + (state.head - state.live + i) % state.size * 7
+  local at = 31 + (state.head - state.live + i) % state.size * 7
   local text = redis.call('GETRANGE', state.key, digits(at), digits(at + 6))
   return #text == 7 and unpack_at(text, 1) or 0
 end
+local function let_go(state, gone, oldest)
+  state.live = state.live - gone
+  state.oldest = oldest or state.live > 0 and stamp(state, 0) or 0
+  state.whole = true
+end
 -- Lets go what has left the window: a gallop from the oldest, then bisection between its last two steps.
 local function forget(state, edge)
-  if state.live == 0 or stamp(state, 0) > edge then return end
-  local gone = state.live
-  if state.newest > edge then
-    local low, step = 0, 1
-    while low + step < gone and stamp(state, low + step) <= edge do low, step = low + step, step * 2 end
-    local high = low + step < gone and low + step or gone - 1
-    while high - low > 1 do
-      local middle = floor((low + high) / 2)
-      if stamp(state, middle) <= edge then low = middle else high = middle end
-    end
-    gone = high
-  end
-  state.live = state.live - gone
-end
-local function grow(limit, state, need)
-  local key, first, live = state.key, 29 + (state.head - state.live) % state.size * 7, ''
-  if state.live > 0 then
-    local till = 29 + state.head * 7
-    if first < till then live = redis.call('GETRANGE', key, digits(first), digits(till - 1))
+  if state.live == 0 or state.oldest > edge then return end
+  if state.newest <= edge then return let_go(state, state.live, 0) end
+  local low, high, step, oldest = 0, state.live - 1, 1, state.newest
+  while high - low > 1 do
+    local middle = step and low + step < high and low + step or floor((low + high) / 2)
+    local seen = stamp(state, middle)
+    if seen > edge then
+      high, oldest, step = middle, seen, nil
     else
-      live = redis.call('GETRANGE', key, digits(first), digits(28 + state.size * 7))
-      if till > 29 then live = live .. redis.call('GETRANGE', key, '29', digits(till - 1)) end
+      low, step = middle, step and step * 2
     end
   end
-  state.size = math.min(math.max(need * 2, 64), math.max(limit.capacity, need))
-  state.head = state.live % state.size
-  redis.call('SET', key, string.rep('\0', 29) .. live, 'PX', life_ms(limit.window_us))
+  let_go(state, high, oldest)
+end
+local function header(state)
+  return 'L' .. pack3(state.size) .. pack(state.oldest) .. pack(state.expires)
+    .. pack3(state.head) .. pack3(state.live) .. pack(state.newest)
+end
+-- True where PEXPIRE is due. An eighth of the window more than is needed spares most hits one; under a clock that is
+-- not the server's it is always due.
+local function extend(limit, state)
+  local end_us = state.newest + limit.window_us
+  if state.expires >= end_us then return ARGV[#ARGV] ~= '' end
+  state.expires, state.whole = end_us + math.ceil(limit.window_us / 8), true
+  return true
+end
+local function live_stamps(state)
+  if state.live == 0 then return '' end
+  local first, head = 31 + (state.head - state.live) % state.size * 7, 31 + state.head * 7
+  if first < head then return redis.call('GETRANGE', state.key, digits(first), digits(head - 1)) end
+  local text = redis.call('GETRANGE', state.key, digits(first), digits(30 + state.size * 7))
+  return head == 31 and text or text .. redis.call('GETRANGE', state.key, '31', digits(head - 1))
 end
 local sliding_log = {
   max_count = 10000000,
   limit = function(count, window_us) return { capacity = count, window_us = window_us } end,
   load = function(key)
-    local text = redis.pcall('GETRANGE', key, '0', '28')
+    local text = redis.pcall('GETRANGE', key, '0', '30')
     if type(text) ~= 'string' then return nil end
-    if text == '' then return { key = key, size = 0, head = 0, live = 0, newest = 0 } end
-    if #text < 29 or byte(text, 1) ~= 76 then return nil end
-    local size, head, live, newest = unpack_at(text, 2), unpack_at(text, 9), unpack_at(text, 16), unpack_at(text, 23)
-    if size < 1 or size > 10000000 or head >= size or live > size or newest > 9007199254740991 then return nil end
-    return { key = key, size = size, head = head, live = live, newest = newest }
+    if text == '' then return { key = key, size = 0, oldest = 0, expires = 0, head = 0, live = 0, newest = 0 } end
+    if #text < 31 or byte(text, 1) ~= 76 then return nil end
+    local s1, s2, s3, o1, o2, o3, o4, o5, o6, o7, e1, e2, e3, e4, e5, e6, e7 = byte(text, 2, 18)
+    local h1, h2, h3, l1, l2, l3, n1, n2, n3, n4, n5, n6, n7 = byte(text, 19, 31)
+    local state = {
+      key = key, size = join3(s1, s2, s3), oldest = join(o1, o2, o3, o4, o5, o6, o7),
+      expires = join(e1, e2, e3, e4, e5, e6, e7), head = join3(h1, h2, h3), live = join3(l1, l2, l3),
+      newest = join(n1, n2, n3, n4, n5, n6, n7),
+    }
+    if state.size < 1 or state.size > 10000000 or state.head >= state.size or state.live > state.size
+      or state.newest > 9007199254740991 or state.oldest > state.newest then return nil end
+    return state
   end,
   wait = function(limit, state, cost)
-    local at = state.newest > now_us and state.newest or now_us
-    if state.seen ~= at then
-      forget(state, at - limit.window_us)
-      state.seen = at
-    end
+    forget(state, (state.newest > now_us and state.newest or now_us) - limit.window_us)
     local excess = state.live + cost - limit.capacity
     if excess <= 0 then return 0 end
-    return stamp(state, excess - 1) + limit.window_us - now_us
+    return (excess == 1 and state.oldest or stamp(state, excess - 1)) + limit.window_us - now_us
   end,
   take = function(limit, state, cost)
-    local need = state.live + cost
-    if need > state.size then grow(limit, state, need) end
-    state.newest = state.newest > now_us and state.newest or now_us
-    state.seen = state.newest
-    local one, room = pack(state.newest), state.size - state.head
+    local need, key = state.live + cost, state.key
+    if state.newest < now_us then state.newest = now_us end
+    if state.live == 0 then state.oldest = state.newest end
+    local one = pack(state.newest)
+    if state.live == 0 or need > state.size then
+      local stamps = live_stamps(state) .. string.rep(one, cost)
+      state.size = math.min(math.max(need * 2, 64), math.max(limit.capacity, need))
+      state.head, state.live = need % state.size, need
+      extend(limit, state)
+      redis.call('SET', key, header(state) .. stamps, 'PX', life_ms(state.expires - now_us))
+      state.saved = true
+      return
+    end
+    local room = state.size - state.head
     local fit = cost < room and cost or room
-    redis.call('SETRANGE', state.key, digits(29 + state.head * 7), fit == 1 and one or string.rep(one, fit))
-    if cost > fit then redis.call('SETRANGE', state.key, '29', string.rep(one, cost - fit)) end
-    state.head, state.live = (state.head + cost) % state.size, need
+    redis.call('SETRANGE', key, digits(31 + state.head * 7), fit == 1 and one or string.rep(one, fit))
+    if cost > fit then redis.call('SETRANGE', key, '31', string.rep(one, cost - fit)) end
+    state.head, state.live, state.saved = (state.head + cost) % state.size, need, false
   end,
   view = function(limit, state)
     local left = limit.capacity - state.live
     return left > 0 and left or 0, state.live > 0 and state.newest + limit.window_us - now_us or 0
   end,
   save = function(key, limit, state)
-    redis.call('SETRANGE', key, '0', 'L' .. pack(state.size) .. pack(state.head) .. pack(state.live) .. pack(state.newest))
-    redis.call('PEXPIRE', key, life_ms(state.newest + limit.window_us - now_us))
+    if state.saved then return end
+    if extend(limit, state) then redis.call('PEXPIRE', key, life_ms(state.expires - now_us)) end
+    if state.whole then
+      redis.call('SETRANGE', key, '0', header(state))
+    else
+      redis.call('SETRANGE', key, '18', pack3(state.head) .. pack3(state.live) .. pack(state.newest))
+    end
   end,
 }
 -- <<< _lib/sliding_log
@@ -284,19 +317,19 @@ local fixed_window = {
 }
 -- <<< _lib/fixed_window
 -- >>> _lib/limits
--- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
-local function read_limit(algorithm, at, has_burst)
-  local count = integer(ARGV[at], 1, algorithm.max_count)
-  if not count then return nil, out_of_range('count', 1, algorithm.max_count) end
+-- count, window_us and, where there is one, burst from ARGV[at] on; or nil and the error.
+local function read_limit(at, max_count, has_burst)
+  local count = integer(ARGV[at], 1, max_count)
+  if not count then return nil, out_of_range('count', 1, max_count) end
   local window_us = integer(ARGV[at + 1], 1, 315576000000000)
   if not window_us then return nil, out_of_range('window_us', 1, 315576000000000) end
-  if not has_burst then return algorithm.limit(count, window_us) end
+  if not has_burst then return count, window_us end
   local burst = integer(ARGV[at + 2], 1, 1000000000)
   if not burst then return nil, out_of_range('burst', 1, 1000000000) end
   if burst * math.ceil(window_us / count) > 4503599627370496 then
     return nil, rsarg('burst', 'times ceil(window_us / count) must be at most 4503599627370496')
   end
-  return algorithm.limit(count, window_us, burst)
+  return count, window_us, burst
 end
 -- <<< _lib/limits
 -- >>> _lib/rules
@@ -315,96 +348,74 @@ local function read_rules(m, first)
     if algorithm ~= gcra and ARGV[at + 3] ~= '0' then
       return nil, rsarg('burst', 'must be 0 where the algorithm is not gcra')
     end
-    local limit, malformed = read_limit(algorithm, at + 1, algorithm == gcra)
-    if not limit then return nil, malformed end
-    rules[j] = { algorithm = algorithm, limit = limit }
+    local count, window_us, burst = read_limit(at + 1, algorithm.max_count, algorithm == gcra)
+    if not count then return nil, window_us end
+    rules[j] = { algorithm = algorithm, limit = algorithm.limit(count, window_us, burst) }
   end
   return rules
 end
 -- <<< _lib/rules
--- >>> _lib/hits
-local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
--- One request under one rule, which most are: the same as below, without its tables.
-local function hit(rule, charge, cost)
-  cost = integer(cost, 1, 1000000000000000)
-  if not cost then return bad_cost() end
-  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
-  local state = algorithm.load(key)
-  if not state then return { now_us, -2, 0, 0 } end
-  local never = cost > limit.capacity
-  local wait = algorithm.wait(limit, state, never and 0 or cost)
-  if never then wait = -1 end
-  if charge and wait == 0 then
-    algorithm.take(limit, state, cost)
-    algorithm.save(key, limit, state)
-  end
-  return { now_us, wait, algorithm.view(limit, state) }
-end
--- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
--- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
--- type-checked before the first write, each once, so that a key named twice counts twice.
-local function hits(rules, first_cost, most)
-  local width, total = #rules, #KEYS
-  if total == 0 or total % width ~= 0 or total > most then
-    return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
-  end
-  local requests = total / width
-  if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
-  local charge = ARGV[first_cost - 1]
-  if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
-  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
-  local costs, states, rule_of = {}, {}, {}
-  for r = 1, requests do
-    local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return bad_cost() end
-    costs[r] = cost
-  end
-  for i = 1, total do
-    local key, rule = KEYS[i], rules[(i - 1) % width + 1]
-    if rule_of[key] == nil then
-      rule_of[key], states[key] = rule, rule.algorithm.load(key) or false
-    elseif rule_of[key] ~= rule then
-      return rsarg('KEYS', 'names one key under two limits')
-    end
-  end
-  local reply, at, dirty = { now_us }, 1, {}
-  for r = 1, requests do
-    local first, admitted = (r - 1) * width, charge == '1'
-    for j = 1, width do
-      local rule, state = rules[j], states[KEYS[first + j]]
-      local wait = -2
-      if state then
-        local never = costs[r] > rule.limit.capacity
-        wait = rule.algorithm.wait(rule.limit, state, never and 0 or costs[r])
-        if never then wait = -1 end
-      end
-      reply[at + j * 3 - 2] = wait
-      admitted = admitted and wait == 0
-    end
-    for j = 1, width do
-      local key, rule = KEYS[first + j], rules[j]
-      local state, left, reset = states[key], 0, 0
-      if admitted then
-        rule.algorithm.take(rule.limit, state, costs[r])
-        dirty[key] = true
-      end
-      if state then left, reset = rule.algorithm.view(rule.limit, state) end
-      reply[at + j * 3 - 1], reply[at + j * 3] = left, reset
-    end
-    at = at + width * 3
-  end
-  for i = 1, total do
-    local key = KEYS[i]
-    if dirty[key] then
-      dirty[key] = nil
-      rule_of[key].algorithm.save(key, rule_of[key].limit, states[key])
-    end
-  end
-  return reply
-end
--- <<< _lib/hits
 local m = integer(ARGV[1], 1, 32)
 if not m then return out_of_range('m', 1, 32) end
+local width, most, charge_at = m, 128, 2 + 4 * m
+-- >>> _lib/requests
+-- The costs, one a request, follow the charge flag; a request names `width` keys. Checked before anything is read.
+if #KEYS == 0 or #KEYS % width ~= 0 or #KEYS > most then
+  return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
+end
+if #ARGV ~= charge_at + #KEYS / width + 1 then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
+local charge = ARGV[charge_at]
+if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+charge = charge == '1'
+for i = charge_at + 1, #ARGV - 1 do
+  if ARGV[i] ~= '1' and not integer(ARGV[i], 1, 1000000000000000) then
+    return out_of_range('cost', 1, 1000000000000000)
+  end
+end
+-- <<< _lib/requests
 local rules, malformed = read_rules(m, 2)
 if not rules then return malformed end
-return hits(rules, 3 + 4 * m, 128)
+
+-- All keys are read before the first write, each once, so that a key named twice counts twice.
+local states, rule_of = {}, {}
+for i = 1, #KEYS do
+  local key, rule = KEYS[i], rules[(i - 1) % m + 1]
+  if rule_of[key] == nil then
+    rule_of[key], states[key] = rule, rule.algorithm.load(key) or false
+  elseif rule_of[key] ~= rule then
+    return rsarg('KEYS', 'names one key under two limits')
+  end
+end
+
+local reply, dirty = { now_us }, {}
+for r = 1, #KEYS / m do
+  local before, cost, admitted = (r - 1) * m, tonumber(ARGV[charge_at + r]), charge
+  for j = 1, m do
+    local rule, state, retry_us = rules[j], states[KEYS[before + j]], -2
+    if state then
+      local never = cost > rule.limit.capacity
+      retry_us = rule.algorithm.wait(rule.limit, state, never and 0 or cost)
+      if never then retry_us = -1 end
+    end
+    reply[3 * (before + j) - 1] = retry_us
+    admitted = admitted and retry_us == 0
+  end
+  for j = 1, m do
+    local key, rule = KEYS[before + j], rules[j]
+    local state, left, reset_us = states[key], 0, 0
+    if admitted then
+      rule.algorithm.take(rule.limit, state, cost)
+      dirty[key] = true
+    end
+    if state then left, reset_us = rule.algorithm.view(rule.limit, state) end
+    reply[3 * (before + j)], reply[3 * (before + j) + 1] = left, reset_us
+  end
+end
+for i = 1, #KEYS do
+  local key = KEYS[i]
+  if dirty[key] then
+    dirty[key] = nil
+    rule_of[key].algorithm.save(key, rule_of[key].limit, states[key])
+  end
+end
+return reply

@@ -28,9 +28,12 @@ local function integer(text, low, high)
   end
   return nil
 end
--- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the faster, and wrong where C's long has 32 bits.
-local DIGITS = format('%d', 4503599627370496) == '4503599627370496' and '%d' or '%.0f'
-local function digits(x) return format(DIGITS, x) end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -65,138 +68,63 @@ local function text_of(key)
   return type(text) == 'string' and text or nil
 end
 -- <<< _lib/strings
--- >>> _lib/gcra
--- Generic cell rate algorithm (ITU-T I.371). The key is a string with one integer, the theoretical arrival
--- time `tat` in microseconds: a hit moves it on by cost * interval, and it may run ahead of now by
--- burst * interval. interval = ceil(window_us / count), so the rate is never above count per window.
-local gcra = {
-  max_count = 1000000000,
-  limit = function(count, window_us, burst)
-    local interval = math.ceil(window_us / count)
-    return { capacity = burst, interval = interval, full_us = burst * interval }
-  end,
-  load = function(key)
-    local text = text_of(key)
-    if not text then return nil end
-    if text == '' then return { tat = 0 } end
-    local tat = integer(text, 0, 9007199254740992)
-    return tat and { tat = tat }
-  end,
-  wait = function(limit, state, cost)
-    local start = state.tat > now_us and state.tat or now_us
-    local wait = start + cost * limit.interval - limit.full_us - now_us
-    return wait > 0 and wait or 0
-  end,
-  take = function(limit, state, cost)
-    state.tat = (state.tat > now_us and state.tat or now_us) + cost * limit.interval
-  end,
-  view = function(limit, state)
-    local debt = state.tat > now_us and state.tat - now_us or 0
-    local left = math.floor((limit.full_us - debt) / limit.interval)
-    return left > 0 and left or 0, debt
-  end,
-  save = function(key, _, state)
-    redis.call('SET', key, digits(state.tat), 'PX', life_ms(state.tat - now_us))
-  end,
-}
--- <<< _lib/gcra
 -- >>> _lib/limits
--- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
-local function read_limit(algorithm, at, has_burst)
-  local count = integer(ARGV[at], 1, algorithm.max_count)
-  if not count then return nil, out_of_range('count', 1, algorithm.max_count) end
+-- count, window_us and, where there is one, burst from ARGV[at] on; or nil and the error.
+local function read_limit(at, max_count, has_burst)
+  local count = integer(ARGV[at], 1, max_count)
+  if not count then return nil, out_of_range('count', 1, max_count) end
   local window_us = integer(ARGV[at + 1], 1, 315576000000000)
   if not window_us then return nil, out_of_range('window_us', 1, 315576000000000) end
-  if not has_burst then return algorithm.limit(count, window_us) end
+  if not has_burst then return count, window_us end
   local burst = integer(ARGV[at + 2], 1, 1000000000)
   if not burst then return nil, out_of_range('burst', 1, 1000000000) end
   if burst * math.ceil(window_us / count) > 4503599627370496 then
     return nil, rsarg('burst', 'times ceil(window_us / count) must be at most 4503599627370496')
   end
-  return algorithm.limit(count, window_us, burst)
+  return count, window_us, burst
 end
 -- <<< _lib/limits
--- >>> _lib/hits
-local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
--- One request under one rule, which most are: the same as below, without its tables.
-local function hit(rule, charge, cost)
-  cost = integer(cost, 1, 1000000000000000)
-  if not cost then return bad_cost() end
-  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
-  local state = algorithm.load(key)
-  if not state then return { now_us, -2, 0, 0 } end
-  local never = cost > limit.capacity
-  local wait = algorithm.wait(limit, state, never and 0 or cost)
-  if never then wait = -1 end
-  if charge and wait == 0 then
-    algorithm.take(limit, state, cost)
-    algorithm.save(key, limit, state)
-  end
-  return { now_us, wait, algorithm.view(limit, state) }
+local width, most, charge_at = 1, 512, 4
+-- >>> _lib/requests
+-- The costs, one a request, follow the charge flag; a request names `width` keys. Checked before anything is read.
+if #KEYS == 0 or #KEYS % width ~= 0 or #KEYS > most then
+  return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
 end
--- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
--- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
--- type-checked before the first write, each once, so that a key named twice counts twice.
-local function hits(rules, first_cost, most)
-  local width, total = #rules, #KEYS
-  if total == 0 or total % width ~= 0 or total > most then
-    return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
+if #ARGV ~= charge_at + #KEYS / width + 1 then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
+local charge = ARGV[charge_at]
+if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+charge = charge == '1'
+for i = charge_at + 1, #ARGV - 1 do
+  if ARGV[i] ~= '1' and not integer(ARGV[i], 1, 1000000000000000) then
+    return out_of_range('cost', 1, 1000000000000000)
   end
-  local requests = total / width
-  if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
-  local charge = ARGV[first_cost - 1]
-  if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
-  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
-  local costs, states, rule_of = {}, {}, {}
-  for r = 1, requests do
-    local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return bad_cost() end
-    costs[r] = cost
-  end
-  for i = 1, total do
-    local key, rule = KEYS[i], rules[(i - 1) % width + 1]
-    if rule_of[key] == nil then
-      rule_of[key], states[key] = rule, rule.algorithm.load(key) or false
-    elseif rule_of[key] ~= rule then
-      return rsarg('KEYS', 'names one key under two limits')
-    end
-  end
-  local reply, at, dirty = { now_us }, 1, {}
-  for r = 1, requests do
-    local first, admitted = (r - 1) * width, charge == '1'
-    for j = 1, width do
-      local rule, state = rules[j], states[KEYS[first + j]]
-      local wait = -2
-      if state then
-        local never = costs[r] > rule.limit.capacity
-        wait = rule.algorithm.wait(rule.limit, state, never and 0 or costs[r])
-        if never then wait = -1 end
-      end
-      reply[at + j * 3 - 2] = wait
-      admitted = admitted and wait == 0
-    end
-    for j = 1, width do
-      local key, rule = KEYS[first + j], rules[j]
-      local state, left, reset = states[key], 0, 0
-      if admitted then
-        rule.algorithm.take(rule.limit, state, costs[r])
-        dirty[key] = true
-      end
-      if state then left, reset = rule.algorithm.view(rule.limit, state) end
-      reply[at + j * 3 - 1], reply[at + j * 3] = left, reset
-    end
-    at = at + width * 3
-  end
-  for i = 1, total do
-    local key = KEYS[i]
-    if dirty[key] then
-      dirty[key] = nil
-      rule_of[key].algorithm.save(key, rule_of[key].limit, states[key])
-    end
-  end
-  return reply
 end
--- <<< _lib/hits
-local limit, malformed = read_limit(gcra, 1, true)
-if not limit then return malformed end
-return hits({ { algorithm = gcra, limit = limit } }, 5, 512)
+-- <<< _lib/requests
+local count, window_us, burst = read_limit(1, 1000000000, true)
+if not count then return window_us end
+local interval = math.ceil(window_us / count)
+local full_us, reply = burst * interval, { now_us, 0, 0, 0 }
+-- The algorithm of _lib/gcra, on one limit and written straight: most calls of most users are this one.
+for i = 1, #KEYS do
+  local key, cost, retry_us, left, debt_us = KEYS[i], tonumber(ARGV[4 + i]), -2, 0, 0
+  local text = text_of(key)
+  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  if tat then
+    if tat > now_us then debt_us = tat - now_us end
+    local due_us = debt_us + cost * interval
+    if cost > burst then
+      retry_us = -1
+    elseif due_us > full_us then
+      retry_us = due_us - full_us
+    else
+      retry_us = 0
+      if charge then
+        debt_us = due_us
+        redis.call('SET', key, digits(now_us + due_us), 'PX', life_ms(due_us))
+      end
+    end
+    if debt_us < full_us then left = math.floor((full_us - debt_us) / interval) end
+  end
+  reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = retry_us, left, debt_us
+end
+return reply

@@ -26,9 +26,12 @@ local function integer(text, low, high)
   end
   return nil
 end
--- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the faster, and wrong where C's long has 32 bits.
-local DIGITS = format('%d', 4503599627370496) == '4503599627370496' and '%d' or '%.0f'
-local function digits(x) return format(DIGITS, x) end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
 local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
 local function out_of_range(name, low, high)
   return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
@@ -56,7 +59,7 @@ local function life_ms(life_us)
 end
 -- <<< _lib/life
 -- >>> _lib/pack
--- Integers below 2^53 as 7 bytes, big end first: plain Lua 5.1, where servers differ in `struct` and `bit`.
+-- Integers below 2^53 as 7 bytes, big end first: plain Lua 5.1, where servers differ in `struct`, `bit`.
 local char, byte, floor = string.char, string.byte, math.floor
 local function pack(x)
   local high = floor(x / 16777216)
@@ -64,10 +67,10 @@ local function pack(x)
   return char(floor(high / 16777216), floor(high / 65536) % 256, floor(high / 256) % 256, high % 256,
     floor(low / 65536), floor(low / 256) % 256, low % 256)
 end
-local function unpack_at(text, at)
-  local a, b, c, d, e, f, g = byte(text, at, at + 6)
-  return (((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g
+local function join(a, b, c, d, e, f, g)
+  return ((a * 256 + b) * 256 + c) * 4294967296 + (((d * 256 + e) * 256 + f) * 256 + g)
 end
+local function unpack_at(text, at) return join(byte(text, at, at + 6)) end
 -- <<< _lib/pack
 -- >>> _lib/strings
 -- The text of a string key; '' where there is none; nil where the key holds another type.
@@ -133,102 +136,61 @@ local sliding_window = {
 }
 -- <<< _lib/sliding_window
 -- >>> _lib/limits
--- Reads count, window_us and, where the algorithm has one, burst from ARGV[at], ARGV[at + 1], ...
-local function read_limit(algorithm, at, has_burst)
-  local count = integer(ARGV[at], 1, algorithm.max_count)
-  if not count then return nil, out_of_range('count', 1, algorithm.max_count) end
+-- count, window_us and, where there is one, burst from ARGV[at] on; or nil and the error.
+local function read_limit(at, max_count, has_burst)
+  local count = integer(ARGV[at], 1, max_count)
+  if not count then return nil, out_of_range('count', 1, max_count) end
   local window_us = integer(ARGV[at + 1], 1, 315576000000000)
   if not window_us then return nil, out_of_range('window_us', 1, 315576000000000) end
-  if not has_burst then return algorithm.limit(count, window_us) end
+  if not has_burst then return count, window_us end
   local burst = integer(ARGV[at + 2], 1, 1000000000)
   if not burst then return nil, out_of_range('burst', 1, 1000000000) end
   if burst * math.ceil(window_us / count) > 4503599627370496 then
     return nil, rsarg('burst', 'times ceil(window_us / count) must be at most 4503599627370496')
   end
-  return algorithm.limit(count, window_us, burst)
+  return count, window_us, burst
 end
 -- <<< _lib/limits
--- >>> _lib/hits
-local function bad_cost() return out_of_range('cost', 1, 1000000000000000) end
--- One request under one rule, which most are: the same as below, without its tables.
-local function hit(rule, charge, cost)
-  cost = integer(cost, 1, 1000000000000000)
-  if not cost then return bad_cost() end
-  local algorithm, limit, key = rule.algorithm, rule.limit, KEYS[1]
-  local state = algorithm.load(key)
-  if not state then return { now_us, -2, 0, 0 } end
-  local never = cost > limit.capacity
-  local wait = algorithm.wait(limit, state, never and 0 or cost)
-  if never then wait = -1 end
-  if charge and wait == 0 then
-    algorithm.take(limit, state, cost)
-    algorithm.save(key, limit, state)
-  end
-  return { now_us, wait, algorithm.view(limit, state) }
+local width, most, charge_at = 1, 512, 3
+-- >>> _lib/requests
+-- The costs, one a request, follow the charge flag; a request names `width` keys. Checked before anything is read.
+if #KEYS == 0 or #KEYS % width ~= 0 or #KEYS > most then
+  return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
 end
--- Decides requests one after the other. Request r asks for cost ARGV[first_cost + r - 1] of every rule
--- {algorithm, limit}; its keys are KEYS[(r - 1) * #rules + 1] and on, one a rule. All keys are read and
--- type-checked before the first write, each once, so that a key named twice counts twice.
-local function hits(rules, first_cost, most)
-  local width, total = #rules, #KEYS
-  if total == 0 or total % width ~= 0 or total > most then
-    return rsarg('KEYS', 'must name ' .. width .. ' a request, 1 to ' .. most .. ' in all')
+if #ARGV ~= charge_at + #KEYS / width + 1 then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
+local charge = ARGV[charge_at]
+if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
+charge = charge == '1'
+for i = charge_at + 1, #ARGV - 1 do
+  if ARGV[i] ~= '1' and not integer(ARGV[i], 1, 1000000000000000) then
+    return out_of_range('cost', 1, 1000000000000000)
   end
-  local requests = total / width
-  if #ARGV ~= first_cost + requests then return rsarg('ARGV', 'must hold one cost a request, then now_us') end
-  local charge = ARGV[first_cost - 1]
-  if charge ~= '0' and charge ~= '1' then return rsarg('charge', 'must be 0 or 1') end
-  if total == 1 then return hit(rules[1], charge == '1', ARGV[first_cost]) end
-  local costs, states, rule_of = {}, {}, {}
-  for r = 1, requests do
-    local cost = integer(ARGV[first_cost + r - 1], 1, 1000000000000000)
-    if not cost then return bad_cost() end
-    costs[r] = cost
-  end
-  for i = 1, total do
-    local key, rule = KEYS[i], rules[(i - 1) % width + 1]
-    if rule_of[key] == nil then
-      rule_of[key], states[key] = rule, rule.algorithm.load(key) or false
-    elseif rule_of[key] ~= rule then
-      return rsarg('KEYS', 'names one key under two limits')
-    end
-  end
-  local reply, at, dirty = { now_us }, 1, {}
-  for r = 1, requests do
-    local first, admitted = (r - 1) * width, charge == '1'
-    for j = 1, width do
-      local rule, state = rules[j], states[KEYS[first + j]]
-      local wait = -2
-      if state then
-        local never = costs[r] > rule.limit.capacity
-        wait = rule.algorithm.wait(rule.limit, state, never and 0 or costs[r])
-        if never then wait = -1 end
+end
+-- <<< _lib/requests
+-- >>> _lib/hits
+-- Decides requests under one limit, each to its end before the next: a key named twice counts twice.
+local function hits(algorithm, limit)
+  local load, wait, take, view, save = algorithm.load, algorithm.wait, algorithm.take, algorithm.view, algorithm.save
+  local reply = { now_us, 0, 0, 0 }
+  for i = 1, #KEYS do
+    local key, cost, retry_us, left, reset_us = KEYS[i], tonumber(ARGV[charge_at + i]), -2, 0, 0
+    local state = load(key)
+    if state then
+      local never = cost > limit.capacity
+      retry_us = wait(limit, state, never and 0 or cost)
+      if never then
+        retry_us = -1
+      elseif charge and retry_us == 0 then
+        take(limit, state, cost)
+        save(key, limit, state)
       end
-      reply[at + j * 3 - 2] = wait
-      admitted = admitted and wait == 0
+      left, reset_us = view(limit, state)
     end
-    for j = 1, width do
-      local key, rule = KEYS[first + j], rules[j]
-      local state, left, reset = states[key], 0, 0
-      if admitted then
-        rule.algorithm.take(rule.limit, state, costs[r])
-        dirty[key] = true
-      end
-      if state then left, reset = rule.algorithm.view(rule.limit, state) end
-      reply[at + j * 3 - 1], reply[at + j * 3] = left, reset
-    end
-    at = at + width * 3
-  end
-  for i = 1, total do
-    local key = KEYS[i]
-    if dirty[key] then
-      dirty[key] = nil
-      rule_of[key].algorithm.save(key, rule_of[key].limit, states[key])
-    end
+    reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = retry_us, left, reset_us
   end
   return reply
 end
 -- <<< _lib/hits
-local limit, malformed = read_limit(sliding_window, 1)
-if not limit then return malformed end
-return hits({ { algorithm = sliding_window, limit = limit } }, 4, 512)
+local count, window_us = read_limit(1, sliding_window.max_count)
+if not count then return window_us end
+return hits(sliding_window, sliding_window.limit(count, window_us))

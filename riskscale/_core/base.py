@@ -27,12 +27,11 @@ class BaseHub:
     def __init__(
         self,
         client: Any,
-        *,
-        key_prefix: str = "",
-        clock: Callable[[], int] | None = None,
-        metrics: MetricsCollector | None = None,
-        timeout: Duration | None = None,
-        max_in_flight: int = 64,
+        key_prefix: str,
+        clock: Callable[[], int] | None,
+        metrics: MetricsCollector | None,
+        timeout: Duration | None,
+        max_in_flight: int,
     ) -> None:
         check_client(client, self._blocking)
         if clock is not None and not callable(clock):

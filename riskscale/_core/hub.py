@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from riskscale._core.base import GRACE, BaseHub, is_noscript, raise_translated, scripts_to_load
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
+from riskscale._core.durations import Duration
 from riskscale._core.scripts import names, script
 from riskscale.errors import HubClosed, StateError
+from riskscale.typing import MetricsCollector
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,8 +49,17 @@ class Hub(BaseHub):
 
     _blocking = False
 
-    def __init__(self, client: Any, **options: Any) -> None:
-        super().__init__(client, **options)
+    def __init__(
+        self,
+        client: Any,
+        *,
+        key_prefix: str = "",
+        clock: Callable[[], int] | None = None,
+        metrics: MetricsCollector | None = None,
+        timeout: Duration | None = None,
+        max_in_flight: int = 64,
+    ) -> None:
+        super().__init__(client, key_prefix, clock, metrics, timeout, max_in_flight)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(self.max_in_flight)
         self._closing = asyncio.Event()

@@ -68,13 +68,13 @@ class Plan:
         self.name = name
         self._root, self._tag = root, tag
         self._roles = [f":rate:{name_part(name)}:{name_part(label)}:{algorithm}" for label, algorithm in labels]
-        self._words: tuple[Arg, ...] = tuple(word for limit in self.limits for word in _words(limit))
+        self._words = tuple(word for limit in self.limits for word in _words(limit))
         first = self.limits[0]
         if len(self.limits) == 1:
             self._script = f"rate.{first.algorithm}"
-            self._fixed: tuple[Arg, ...] = (first.count, first.window_us)
+            self._fixed: tuple[Arg, ...] = self._words[1:3]
             if first.algorithm == "gcra":
-                self._fixed += (first.capacity,)
+                self._fixed = self._words[1:]
             self.most = 128 if first.algorithm == "sliding_log" else 512
         else:
             self._script = "rate.all_of"
@@ -90,7 +90,7 @@ class Plan:
     def hits(self, items: Sequence[tuple[str, int]], charge: bool) -> Call[list[Decision | StateError]]:
         """``items`` in one call, at most ``most`` of them."""
         keys = tuple(key for name, _ in items for key in self.keys(name))
-        args = (*self._fixed, 1 if charge else 0, *(cost for _, cost in items))
+        args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
         return Call(self._script, keys, args, lambda reply: self._decisions(reply, items, charge))
 
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
@@ -103,7 +103,7 @@ class Plan:
             raise ArgumentError("key", "is not the one that the decision was for")
         integer(cost, "cost", 1, decision.cost)
         marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
-        args = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
+        args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
         keys = tuple(each for pair in marks for each in pair)
         return Call("rate.refund", keys, args, lambda reply: _fewest(reply[1:], key))
 
@@ -154,8 +154,10 @@ def check_items(items: Iterable[Item]) -> list[tuple[str, int]]:
     return pairs
 
 
-def _words(limit: Limit) -> tuple[Arg, ...]:
-    return limit.algorithm, limit.count, limit.window_us, limit.capacity if limit.algorithm == "gcra" else 0
+def _words(limit: Limit) -> tuple[bytes, ...]:
+    """Encoded once, here: a client's encoder is a good part of a call."""
+    burst = limit.capacity if limit.algorithm == "gcra" else 0
+    return tuple(str(word).encode() for word in (limit.algorithm, limit.count, limit.window_us, burst))
 
 
 def _no_state_error(statuses: Sequence[int], key: str) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from riskscale._core.base import BaseHub, is_noscript, raise_translated, scripts_to_load
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
+from riskscale._core.durations import Duration
 from riskscale._core.scripts import names, script
 from riskscale.errors import HubClosed
+from riskscale.typing import MetricsCollector
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,12 +38,24 @@ class Hub(BaseHub):
 
     _blocking = True
 
-    def __init__(self, client: Any, **options: Any) -> None:
-        super().__init__(client, **options)
-        self._slots = threading.BoundedSemaphore(self.max_in_flight)
+    def __init__(
+        self,
+        client: Any,
+        *,
+        key_prefix: str = "",
+        clock: Callable[[], int] | None = None,
+        metrics: MetricsCollector | None = None,
+        timeout: Duration | None = None,
+        max_in_flight: int = 64,
+    ) -> None:
+        super().__init__(client, key_prefix, clock, metrics, timeout, max_in_flight)
+        # A semaphore that costs a call next to nothing: threading's own is made of Python.
+        self._permits: SimpleQueue[int] = SimpleQueue()
+        for number in range(self.max_in_flight):
+            self._permits.put(number)
         self._closing = threading.Event()
         self._quiet = threading.Condition()
-        self._running = 0
+        self._flows = 0
         self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
         if self.timeout is not None:
             self._warn_of_longer(self.timeout)
@@ -65,9 +81,16 @@ class Hub(BaseHub):
                 lease.release()
             except Exception as error:
                 log.warning("a lease could not be released while closing: %s", type(error).__name__)
+        deadline = time.monotonic() + timeout
         with self._quiet:
-            self._quiet.wait_for(lambda: not self._running, timeout)
+            self._quiet.wait_for(lambda: not self._flows, timeout)
+        permits: list[int] = []
+        with suppress(Empty):  # whoever holds all permits knows that no call is under way
+            while len(permits) < self.max_in_flight:
+                permits.append(self._permits.get(timeout=max(0.0, deadline - time.monotonic())))
         self._closed = True
+        for permit in permits:  # to those who came late, and now hear that it is closed
+            self._permits.put(permit)
 
     def preload(self, only: Iterable[str] | None = None) -> None:
         """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
@@ -78,13 +101,18 @@ class Hub(BaseHub):
         """One script call, in one round trip; see :meth:`riskscale.Hub.run`."""
         if self._closing.is_set():
             raise HubClosed
-        with self._counted():
-            return self._run(call)
+        return self._run(call)
 
     def drive(self, flow: Flow[R]) -> R:
         """Run a flow (see :mod:`riskscale._core.call`) to its end and give back what it returns."""
-        with self._counted():
+        with self._quiet:
+            self._flows += 1
+        try:
             return self._drive(flow)
+        finally:
+            with self._quiet:
+                self._flows -= 1
+                self._quiet.notify_all()
 
     def _drive(self, flow: Flow[R]) -> R:
         value: Any = None
@@ -101,27 +129,21 @@ class Hub(BaseHub):
             except BaseException as error:
                 failure = error
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        with self._quiet:
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._quiet:
-                self._running -= 1
-                self._quiet.notify_all()
-
     def _run(self, call: Call[T]) -> T:
         self._check_open()
-        words, each = self._words(call), script(call.script)
-        with self._slots:
+        permit = self._permits.get()
+        try:
+            if self._closed:  # while this call waited for its turn
+                raise HubClosed
+            words, each = self._words(call), script(call.script)
             try:
                 reply = self.client.evalsha(each.sha, *words)
             except Exception as error:
                 if not is_noscript(error):
                     raise_translated(error)
                 reply = self._eval(each.text, words)
+        finally:
+            self._permits.put(permit)
         return call.decode(reply)
 
     def _eval(self, text: bytes, words: tuple[Any, ...]) -> Any:

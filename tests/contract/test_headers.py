@@ -216,8 +216,10 @@ def test_redis_cli_runs_the_file_as_it_is(name: str, server_cli: list[str], pref
     ("name", "text"),
     [
         ("rate.sliding_log", "Lorem ipsum dolor sit amet consectetur adipiscing"),
-        ("rate.sliding_log", "L" + "\0" * 28),
-        ("rate.sliding_log", "L" + "\0" * 6 + "\x02" + "\0" * 6 + "\x02" + "\0" * 14),
+        ("rate.sliding_log", "L" + "\0" * 30),
+        ("rate.sliding_log", "L\0\0\x02" + "\0" * 14 + "\0\0\x02" + "\0" * 10),
+        ("rate.sliding_log", "L\0\0\x02" + "\0" * 14 + "\0\0\0\0\0\x03" + "\0" * 7),
+        ("rate.sliding_log", "L\0\0\x02" + "\x01" * 7 + "\0" * 20),
         ("rate.sliding_window", "WORKFLOW"),
         ("rate.sliding_window", "W" + "\0" * 7),
         ("rate.sliding_window", "W" + "x" * 21),

@@ -150,4 +150,4 @@ class RateMachine(RuleBasedStateMachine):
         if self.algorithms != ("sliding_log",):
             return
         most = MAX_COUNT["sliding_log"]
-        assert all(self.client.strlen(key) <= 29 + 7 * most for name in self.names for key in self.keys(name))
+        assert all(self.client.strlen(key) <= 31 + 7 * most for name in self.names for key in self.keys(name))
