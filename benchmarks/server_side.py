@@ -29,8 +29,8 @@ GET_AND_SET: Final = "redis.call('GET', KEYS[1]) return redis.call('SET', KEYS[1
 _TIME: Final = "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2] "
 _GCRA_FLOOR: Final = "redis.call('GET', key) redis.call('SET', key, ARGV[1], 'PX', 86400000) "
 _LOG_FLOOR: Final = (
-    "redis.call('GETRANGE', key, 0, 28) redis.call('GETRANGE', key, 29, 35) redis.call('SETRANGE', key, 36, '7 bytes') "
-    "redis.call('SETRANGE', key, 0, '29 bytes, as the header takes') redis.call('PEXPIRE', key, 86400000) "
+    "redis.call('GETRANGE', key, 0, 30) redis.call('SETRANGE', key, 38, '7 bytes') "
+    "redis.call('SETRANGE', key, 18, '13 of 31 bytes') "
 )
 _REPLY: Final = "reply[#reply + 1] = 0 reply[#reply + 1] = 1 reply[#reply + 1] = 2 "
 
@@ -42,7 +42,7 @@ def _floor(commands: str) -> str:
 FLOORS: Final = {
     "floor: return 1": "return 1",
     "floor: TIME, GET, SET PX": _floor(_GCRA_FLOOR),
-    "floor: TIME, 2 GETRANGE, 2 SETRANGE, PEXPIRE": _floor(_LOG_FLOOR),
+    "floor: TIME, GETRANGE, 2 SETRANGE": _floor(_LOG_FLOOR),
 }
 
 
