@@ -19,12 +19,12 @@ SINCE = "0.1.0"
 
 FENCE = re.compile(r"^-- >>> _lib/(\w+)\n(.*?)^-- <<< _lib/\1\n", re.M | re.S)
 TITLE = re.compile(r"^--- (?P<name>[a-z_]+\.[a-z_]+) -- (?P<title>\S.*)$")
-RANGE = r"(?: +(?P<each>[ijr])=1\.\.(?P<last>[nm](?:/m)?))?(?: +(?P<bound>[nm]=1\.\.\d+(?:, [^ ]+ [^ ]+ of m)?))?"
+RANGE = r"(?: +(?P<each>[ijr])=1\.\.(?P<last>[nm](?:/m)?))?(?: +(?P<bound>[nm]=1\.\.\d+(?:, a multiple of m)?))?"
 TYPE = r"(?P<type>int(?:\[\d+\.\.\d+\])?(?:\|'')?|token(?:\|'')?|string(?:\[\d+\.\.\d+\])?|enum [\w|]+|hash|zset)"
 KEY = re.compile(rf"^-- KEYS\[(?P<index>[^\]]+)\] +(?P<name>\w+) +{TYPE}{RANGE} +(?P<text>\S.*)$")
 ARG = re.compile(rf"^-- ARGV\[(?P<index>[^\]]+)\] +(?P<name>\w+) +{TYPE}{RANGE} +(?P<text>\S.*)$")
 RETURN = re.compile(rf"^-- RETURN(?P<item> per item)? +(?P<name>\w+) +{TYPE} +(?P<text>\S.*)$")
-ERROR = re.compile(r"^-- ERROR +(?P<word>RS[A-Z]+) +(?P<text>\S.*)$")
+ERROR = re.compile(r"^-- ERROR +(?P<word>RSARG|RSSTATE) +(?P<text>\S.*)$")
 WORD = re.compile(r"^-- (?P<word>REPEAT|FLAGS|TTL) +(?P<text>\S.*)$")
 COMMAND = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
 FLAGS = {"write", "readonly"}

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from riskscale._core.call import Call
 from riskscale._core.durations import MAX_NOW_US, Duration, integer, seconds
 from riskscale._core.keys import CLIENT_CLOCK_LAYOUT, LAYOUT, base_key, check_prefix
-from riskscale._core.scripts import Script, script
+from riskscale._core.scripts import Script, names, script
 from riskscale.errors import ArgumentError, HubClosed, StateError
 from riskscale.typing import MetricsCollector
 
@@ -111,6 +111,6 @@ def raise_translated(error: Exception) -> NoReturn:
     raise ours from error
 
 
-def scripts_to_load(only: Iterable[str] | None, every: Callable[[], list[str]]) -> list[Script]:
+def scripts_to_load(only: Iterable[str] | None) -> list[Script]:
     """The scripts named, or all."""
-    return [script(name) for name in (every() if only is None else only)]
+    return [script(name) for name in (names() if only is None else only)]

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from riskscale._core.base import GRACE, BaseHub, is_noscript, raise_translated, scripts_to_load
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
 from riskscale._core.durations import Duration
-from riskscale._core.scripts import names, script
+from riskscale._core.scripts import script
 from riskscale.errors import HubClosed, StateError
 from riskscale.typing import MetricsCollector
 
@@ -100,7 +100,7 @@ class Hub(BaseHub):
 
     async def preload(self, only: Iterable[str] | None = None) -> None:
         """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
-        for each in scripts_to_load(only, names):
+        for each in scripts_to_load(only):
             await self.client.script_load(each.text)
 
     async def run(self, call: Call[T]) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
 from riskscale.errors import StateError
-from riskscale.rate.calls import Decision, Plan
+from riskscale.rate.calls import Decision, Plan, only
 from riskscale.rate.limit import Limit
 
 Pairs = list[tuple[str, int]]
@@ -45,16 +45,5 @@ class BaseRateLimiter:
         return runs
 
     @staticmethod
-    def _one(results: list[Decision | StateError]) -> Decision:
-        if isinstance(results[0], StateError):
-            raise results[0]
-        return results[0]
-
-    @staticmethod
     def _all(results: list[Decision | StateError]) -> list[Decision]:
-        decisions: list[Decision] = []
-        for result in results:
-            if isinstance(result, StateError):
-                raise result
-            decisions.append(result)
-        return decisions
+        return [only([result]) for result in results]

@@ -12,7 +12,7 @@ from riskscale._core.hub import hub_of
 from riskscale._core.memory import ExpiringStore
 from riskscale.errors import StateError
 from riskscale.rate._model import FixedWindow, hit
-from riskscale.rate.calls import Decision, Plan
+from riskscale.rate.calls import Decision, Plan, only
 from riskscale.rate.limit import MAX_COUNT, Limit
 
 UNLIMITED = MAX_COUNT["fixed_window"]
@@ -90,16 +90,13 @@ class WindowCalls:
     @staticmethod
     def used(results: list[Decision | StateError]) -> int:
         """Units used, from the reply under no limit."""
-        if isinstance(results[0], StateError):
-            raise results[0]
-        return results[0].limit.count - results[0].remaining
+        decision = only(results)
+        return decision.limit.count - decision.remaining
 
     @staticmethod
     def allowed(results: list[Decision | StateError]) -> bool:
         """Whether the request was counted."""
-        if isinstance(results[0], StateError):
-            raise results[0]
-        return results[0].allowed
+        return only(results).allowed
 
     def _plan(self, count: int, window_seconds: float) -> Plan:
         plan = self._plans.get((count, window_seconds))

@@ -130,7 +130,7 @@ class Plan:
             worst = waits.index(retry_us) if retry_us else lefts.index(min(lefts))
             remaining, reset_us, limit = min(lefts), max(row[2::3]), self.limits[worst]
         if retry_us == -2:
-            return StateError(f"a key of {key[:80]!r} holds something else; it was left untouched")
+            return _holds_something_else(key)
         retry_after = math.inf if retry_us < 0 else retry_us / MICRO
         token = f"{self._nonce}{next(self._serial):x}" if charge and not retry_us else ""
         return Decision(retry_us == 0, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, token)
@@ -154,6 +154,13 @@ def check_items(items: Iterable[Item]) -> list[tuple[str, int]]:
     return pairs
 
 
+def only(results: list[Decision | StateError]) -> Decision:
+    """The one decision; its StateError is raised."""
+    if isinstance(results[0], StateError):
+        raise results[0]
+    return results[0]
+
+
 def _words(limit: Limit) -> tuple[bytes, ...]:
     """Encoded once, here: a client's encoder is a good part of a call."""
     burst = limit.capacity if limit.algorithm == "gcra" else 0
@@ -162,9 +169,13 @@ def _words(limit: Limit) -> tuple[bytes, ...]:
 
 def _no_state_error(statuses: Sequence[int], key: str) -> None:
     if -2 in statuses:
-        raise StateError(f"a key of {key[:80]!r} holds something else; it was left untouched")
+        raise _holds_something_else(key)
 
 
 def _fewest(statuses: Sequence[int], key: str) -> int:
     _no_state_error(statuses, key)
     return min(statuses)
+
+
+def _holds_something_else(key: str) -> StateError:
+    return StateError(f"a key of {key[:80]!r} holds something else; it was left untouched")

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 from riskscale._core.hub import hub_of
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decision, Item, check_cost, check_items
+from riskscale.rate.calls import Decision, Item, check_cost, check_items, only
 from riskscale.rate.limit import Limit
 
 
@@ -38,11 +38,11 @@ class RateLimiter(BaseRateLimiter):
             ArgumentError: ``cost`` is not a whole number of 1 or more, or ``key`` is empty.
             StateError: a key of it holds something else, and was left untouched.
         """
-        return self._one(await self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
+        return only(await self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
-        return self._one(await self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
+        return only(await self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
 
     async def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """Give back ``cost`` units of an admitted request, once: a second refund of one decision gives nothing.

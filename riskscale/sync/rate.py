@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decision, Item, check_cost, check_items
+from riskscale.rate.calls import Decision, Item, check_cost, check_items, only
 from riskscale.rate.limit import Limit
 from riskscale.sync.hub import hub_of
 
@@ -23,11 +23,11 @@ class RateLimiter(BaseRateLimiter):
 
     def hit(self, key: str, cost: int = 1) -> Decision:
         """See :meth:`riskscale.RateLimiter.hit`."""
-        return self._one(self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
+        return only(self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
 
     def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
-        return self._one(self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
+        return only(self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
 
     def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """See :meth:`riskscale.RateLimiter.refund`."""
