@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ async def test_a_second_acquire_keeps_the_first_token(lock_backend: RedisLockBac
 
 async def test_a_lease_that_ran_out_can_be_taken(lock_backend: RedisLockBackend, clock: VirtualClock) -> None:
     lock, other = DistributedLock(lock_backend), DistributedLock(lock_backend)
-    assert await lock.acquire("job", 1)
+    assert await lock.acquire("job", timedelta(seconds=1))
     clock.advance(1)
     assert await other.acquire("job", 1)
     await lock.release("job")

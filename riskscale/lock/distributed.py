@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from riskscale._core.durations import MICRO, Duration
 from riskscale._core.keys import check_name
 from riskscale.lock.flows import lease_us, new_token
 from riskscale.typing import RedisLockBackend
@@ -19,7 +20,7 @@ class DistributedLock:
         self._backend = backend
         self._tokens: dict[str, str] = {}
 
-    async def acquire(self, key: str, ttl: float) -> bool:
+    async def acquire(self, key: str, ttl: Duration) -> bool:
         """Try once to take ``key`` for ``ttl`` seconds; False while anybody holds it, this instance included.
 
         Raises:
@@ -27,9 +28,9 @@ class DistributedLock:
             Whatever the backend raises.
         """
         check_name(key, "key")
-        lease_us(ttl)
+        lease = lease_us(ttl) / MICRO
         token = new_token()
-        taken = await self._backend.set_nx_ex(key, token, ttl)
+        taken = await self._backend.set_nx_ex(key, token, lease)
         if taken:
             self._tokens[key] = token
         return taken

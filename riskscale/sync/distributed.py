@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from riskscale._core.durations import MAX_WINDOW_US, Duration, integer, microseconds
+from riskscale._core.durations import MAX_WINDOW_US, MICRO, Duration, integer, microseconds
 from riskscale._core.keys import check_name
 from riskscale.lock.backends import InMemoryLocks, LuaLockCalls
 from riskscale.lock.flows import lease_us, new_token
@@ -21,12 +21,12 @@ class DistributedLock:
         self._backend = backend
         self._tokens: dict[str, str] = {}
 
-    def acquire(self, key: str, ttl: float) -> bool:
+    def acquire(self, key: str, ttl: Duration) -> bool:
         """See :meth:`riskscale.DistributedLock.acquire`."""
         check_name(key, "key")
-        lease_us(ttl)
+        lease = lease_us(ttl) / MICRO
         token = new_token()
-        taken = self._backend.set_nx_ex(key, token, ttl)
+        taken = self._backend.set_nx_ex(key, token, lease)
         if taken:
             self._tokens[key] = token
         return taken
