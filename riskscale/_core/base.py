@@ -44,6 +44,8 @@ class BaseHub:
         self.root = check_prefix(key_prefix) + (LAYOUT if clock is None else CLIENT_CLOCK_LAYOUT)
         self.is_cluster = hasattr(client, "keyslot")
         self.monotonic = time.monotonic
+        self.lasting = True
+        """Whether somebody will close it; otherwise nothing may outlive a call, a wait or a held lease."""
         self._pid = os.getpid()
         self._closed = False
 

@@ -8,7 +8,8 @@ and :mod:`riskscale.sync.hub` (threads). The steps:
 ``Finish``    the same, but once begun it is never cut short: its outcome must be known before anything follows it;
 ``Cleanup``   a last call, run after any ``Finish`` still under way, also while the caller is being cancelled;
               what goes wrong in it is logged, not raised;
-``Sleep``     wait for some seconds, or until the hub closes.
+``Listen``    expect messages for a token; gives the channel to name to scripts, '' where there is none yet;
+``Wait``      for such a message, a change of the channel, the hub's end, or so many seconds.
 """
 
 from __future__ import annotations
@@ -53,13 +54,20 @@ class Cleanup(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Sleep:
-    """Wait for ``seconds``."""
+class Listen:
+    """From now until the flow ends; asked again it gives the channel of that time."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """For a message to what was listened for: its text, or '' where there was another reason to look."""
 
     seconds: float
 
 
-Step: TypeAlias = Call[Any] | Finish[Any] | Cleanup[Any] | Sleep
+Step: TypeAlias = Call[Any] | Finish[Any] | Cleanup[Any] | Listen | Wait
 Flow: TypeAlias = Generator[Step, Any, R]
 
 

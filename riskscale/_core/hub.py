@@ -7,11 +7,13 @@ import logging
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from riskscale._core.base import GRACE, BaseHub, is_noscript, raise_translated, scripts_to_load
-from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
+from riskscale._core.call import Call, Cleanup, Finish, Flow, Listen, Step, Wait
 from riskscale._core.durations import Duration
+from riskscale._core.mailbox import Mailbox, Slot
 from riskscale._core.scripts import script
 from riskscale.errors import HubClosed, StateError
 from riskscale.typing import MetricsCollector
@@ -62,7 +64,8 @@ class Hub(BaseHub):
         super().__init__(client, key_prefix, clock, metrics, timeout, max_in_flight)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(self.max_in_flight)
-        self._closing = asyncio.Event()
+        self._mailbox = Mailbox(client, self.root, self.is_cluster)
+        self._closing = False
         self._quiet = asyncio.Event()
         self._running = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -81,10 +84,11 @@ class Hub(BaseHub):
         Then it is closed: what runs in the background is cancelled, and whoever waits for it gets HubClosed. The client
         stays open, it is yours. Closing twice does nothing.
         """
-        if self._closing.is_set():
+        if self._closing:
             return
         self._check()
-        self._closing.set()
+        self._closing = True
+        self._mailbox.wake()
         for lease in list(self._leases):
             self.spawn(self._give_back(lease))
         with suppress(TimeoutError):
@@ -97,6 +101,7 @@ class Hub(BaseHub):
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await self._mailbox.aclose()
 
     async def preload(self, only: Iterable[str] | None = None) -> None:
         """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
@@ -111,7 +116,7 @@ class Hub(BaseHub):
             HubClosed: the hub was closed.
             TimeoutError: the hub's time budget ran out; the outcome is unknown.
         """
-        if self._closing.is_set():
+        if self._closing:
             raise HubClosed
         self._running += 1
         try:
@@ -128,20 +133,24 @@ class Hub(BaseHub):
             self._leave()
 
     async def _drive(self, flow: Flow[R]) -> R:
-        under_way: list[asyncio.Task[Any]] = []
+        state = _Driven()
         value: Any = None
         failure: BaseException | None = None
-        while True:
-            try:
-                step = flow.send(value) if failure is None else flow.throw(failure)
-            except StopIteration as end:
-                result: R = end.value
-                return result
-            value, failure = None, None
-            try:
-                value = await self._perform(step, under_way)
-            except BaseException as error:
-                failure = error
+        try:
+            while True:
+                try:
+                    step = flow.send(value) if failure is None else flow.throw(failure)
+                except StopIteration as end:
+                    result: R = end.value
+                    return result
+                value, failure = None, None
+                try:
+                    value = await self._perform(step, state)
+                except BaseException as error:
+                    failure = error
+        finally:
+            for slot in state.slots:
+                await self._mailbox.close(slot, last=not self.lasting)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that ``aclose`` waits for."""
@@ -158,7 +167,7 @@ class Hub(BaseHub):
 
     def _leave(self) -> None:
         self._running -= 1
-        if self._closing.is_set():
+        if self._closing:
             self._quiet.set()
 
     async def _give_back(self, lease: Releasable) -> None:
@@ -193,19 +202,23 @@ class Hub(BaseHub):
         except Exception as error:
             raise_translated(error)
 
-    async def _perform(self, step: Step, under_way: list[asyncio.Task[Any]]) -> Any:
+    async def _perform(self, step: Step, state: _Driven) -> Any:
         match step:
             case Call():
                 return await self.run(step)
             case Finish():
-                return await self._finish(step, under_way)
-            case Sleep():
-                return await self._sleep(step.seconds)
+                return await self._finish(step, state.under_way)
+            case Listen():
+                if not state.slots:
+                    state.slots.append(self._mailbox.open(step.token))
+                return self._mailbox.channel
+            case Wait():
+                return await self._wait(step.seconds, state.slots[0])
             case Cleanup():
-                return await self._clean_up(step, under_way)
+                return await self._clean_up(step, state.under_way)
 
     async def _finish(self, step: Finish[T], under_way: list[asyncio.Task[Any]]) -> T:
-        if self._closing.is_set() and not step.last:
+        if self._closing and not step.last:
             raise HubClosed
         self._check()
         task = self.spawn(self._run(step.call))
@@ -214,7 +227,7 @@ class Hub(BaseHub):
         if not done:
             raise TimeoutError(f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown")
         under_way.remove(task)
-        if task.cancelled():  # by aclose, not by the caller
+        if task.cancelled() or (self._closing and not step.last):  # too late: the flow gives back what it got
             raise HubClosed
         return task.result()
 
@@ -232,15 +245,29 @@ class Hub(BaseHub):
         done, _ = await asyncio.wait({task}, timeout=GRACE)
         return task.result() if done and not task.cancelled() else None
 
-    async def _sleep(self, delay: float) -> None:
-        try:
-            async with asyncio.timeout(delay):
-                await self._closing.wait()
-        except TimeoutError:
-            return
-        raise HubClosed
+    async def _wait(self, delay: float, slot: Slot) -> str:
+        self._mailbox.subscribe()
+        if not self._closing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await slot.event.wait()
+        if self._closing:
+            raise HubClosed
+        return slot.take()
+
+
+@dataclass(slots=True)
+class _Driven:
+    """What a flow has under way."""
+
+    under_way: list[asyncio.Task[Any]] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
 
 
 def hub_of(client: Any) -> Hub:
-    """The hub given, or a new one around a bare client."""
-    return client if isinstance(client, Hub) else Hub(client)
+    """The hub given, or a new one around a bare client: that one leaves no task behind."""
+    if isinstance(client, Hub):
+        return client
+    hub = Hub(client)
+    hub.lasting = False
+    return hub

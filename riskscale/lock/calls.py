@@ -10,7 +10,6 @@ from riskscale._core.call import Call, text
 from riskscale._core.durations import MICRO
 
 TRY_ONCE = "-"
-POLL = ""
 
 
 @dataclass(frozen=True, slots=True)

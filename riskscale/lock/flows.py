@@ -5,14 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from riskscale._core.base import GRACE
-from riskscale._core.call import Cleanup, Finish, Flow, Sleep
+from riskscale._core.call import Cleanup, Finish, Flow, Listen, Wait
 from riskscale._core.durations import MAX_TTL_US, MICRO, Duration, microseconds
 from riskscale._core.keys import check_name
 from riskscale.errors import ArgumentError, LeaseLost
 from riskscale.lock import calls
 
+L = TypeVar("L")
 Monotonic = Callable[[], float]
 
 
@@ -61,17 +63,20 @@ def new_token() -> str:
     return secrets.token_hex(12)
 
 
-def acquire(spec: LockSpec, timeout: float | None, monotonic: Monotonic) -> Flow[Grant | None]:
-    """Try once (``timeout`` 0), or wait as a poller for so many seconds, or for ever (None).
+def acquire(spec: LockSpec, timeout: float | None, monotonic: Monotonic, lease: Callable[[Grant], L]) -> Flow[L | None]:
+    """Try once (``timeout`` 0), or wait for so many seconds, or for ever (None).
+
+    What is granted becomes a ``lease`` before the flow ends: a hub that closes meanwhile then knows of it.
+    Who waits is told of its grant through the mailbox; where there is none (yet), it polls.
 
     However it ends, the lock is held and known, or given back: an outcome that stays unknown (an error, a
     cancellation) is followed by a release, and should that not get through either, the lease ends by itself.
     """
     grant = Grant(spec=spec, token=new_token())
     give_up = None if timeout is None else monotonic() + timeout
-    mailbox = calls.TRY_ONCE if timeout == 0 else calls.POLL
     try:
         while True:
+            mailbox = calls.TRY_ONCE if timeout == 0 else (yield Listen(grant.token))
             sent = monotonic()
             budget = None if give_up is None or timeout == 0 else max(give_up - sent, GRACE)
             call = calls.acquire(spec.keys, grant.token, spec.ttl_us, mailbox, metadata=spec.metadata)
@@ -79,13 +84,11 @@ def acquire(spec: LockSpec, timeout: float | None, monotonic: Monotonic) -> Flow
             if seen.acquired:
                 grant.fence, grant.at, grant.deadline = seen.fence, seen.at, sent + spec.ttl_us / MICRO
                 if (yield from _in_time(grant, budget, monotonic)):
-                    return grant
+                    return lease(grant)
                 if timeout is None:
                     raise LeaseLost(spec.name, seen.fence)
-            left = seen.wait if give_up is None else min(seen.wait, give_up - monotonic())
-            if timeout == 0 or left <= 0:
+            if timeout == 0 or not (yield from _told_to_look(seen.wait, give_up, monotonic)):
                 break
-            yield Sleep(left)
     except GeneratorExit:
         raise
     except BaseException:
@@ -94,6 +97,17 @@ def acquire(spec: LockSpec, timeout: float | None, monotonic: Monotonic) -> Flow
     if mailbox != calls.TRY_ONCE or seen.acquired:  # leave the queue; a grant that came meanwhile goes to the next
         yield Cleanup(calls.release(spec.keys, grant.token))
     return None
+
+
+def _told_to_look(pause: float, give_up: float | None, monotonic: Monotonic) -> Flow[bool]:
+    """Wait until it is time to ask again; False where the time to give up came before."""
+    while pause > 0:
+        left = pause if give_up is None else min(pause, give_up - monotonic())
+        if left <= 0:
+            return False
+        message = yield Wait(left)
+        pause = int(message) / MICRO if message.isdecimal() else 0.0  # or stand by until another's claim is over
+    return True
 
 
 def _in_time(grant: Grant, budget: float | None, monotonic: Monotonic) -> Flow[bool]:

@@ -107,8 +107,8 @@ class Lock(BaseLock[Lease]):
             TimeoutError: the server gave no answer (a call under way is given a second at least, giving back one more).
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        grant = await self._hub.drive(flows.acquire(self._spec, limit, self._hub.monotonic))
-        return None if grant is None else Lease(self._hub, grant)
+        flow = flows.acquire(self._spec, limit, self._hub.monotonic, lambda grant: Lease(self._hub, grant))
+        return await self._hub.drive(flow)
 
     @asynccontextmanager
     async def hold(self, timeout: Duration | None = None) -> AsyncIterator[Lease]:

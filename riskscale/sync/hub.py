@@ -12,10 +12,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from riskscale._core.base import BaseHub, is_noscript, raise_translated, scripts_to_load
-from riskscale._core.call import Call, Cleanup, Finish, Flow, Sleep, Step
+from riskscale._core.call import Call, Cleanup, Finish, Flow, Listen, Step, Wait
 from riskscale._core.durations import Duration
+from riskscale._core.mailbox import Slot
 from riskscale._core.scripts import script
 from riskscale.errors import HubClosed
+from riskscale.sync.mailbox import Mailbox
 from riskscale.typing import MetricsCollector
 
 T = TypeVar("T")
@@ -53,7 +55,8 @@ class Hub(BaseHub):
         self._permits: SimpleQueue[int] = SimpleQueue()
         for number in range(self.max_in_flight):
             self._permits.put(number)
-        self._closing = threading.Event()
+        self._mailbox = Mailbox(client, self.root, self.is_cluster)
+        self._closing = False
         self._quiet = threading.Condition()
         self._flows = 0
         self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
@@ -72,25 +75,31 @@ class Hub(BaseHub):
 
         The client stays open, it is yours. Closing twice does nothing.
         """
-        if self._closing.is_set():
+        if self._closing:
             return
         self._check_open()
-        self._closing.set()
-        for lease in list(self._leases):
-            try:
-                lease.release()
-            except Exception as error:
-                log.warning("a lease could not be released while closing: %s", type(error).__name__)
+        self._closing = True
+        self._mailbox.wake()
         deadline = time.monotonic() + timeout
+        self._give_back()
         with self._quiet:
             self._quiet.wait_for(lambda: not self._flows, timeout)
+        self._give_back()  # what was granted meanwhile, to a thread that had not seen the end coming
         permits: list[int] = []
         with suppress(Empty):  # whoever holds all permits knows that no call is under way
             while len(permits) < self.max_in_flight:
                 permits.append(self._permits.get(timeout=max(0.0, deadline - time.monotonic())))
         self._closed = True
+        self._mailbox.end()
         for permit in permits:  # to those who came late, and now hear that it is closed
             self._permits.put(permit)
+
+    def _give_back(self) -> None:
+        for lease in list(self._leases):
+            try:
+                lease.release()
+            except Exception as error:
+                log.warning("a lease could not be released while closing: %s", type(error).__name__)
 
     def preload(self, only: Iterable[str] | None = None) -> None:
         """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
@@ -99,7 +108,7 @@ class Hub(BaseHub):
 
     def run(self, call: Call[T]) -> T:
         """One script call, in one round trip; see :meth:`riskscale.Hub.run`."""
-        if self._closing.is_set():
+        if self._closing:
             raise HubClosed
         return self._run(call)
 
@@ -115,19 +124,24 @@ class Hub(BaseHub):
                 self._quiet.notify_all()
 
     def _drive(self, flow: Flow[R]) -> R:
+        slots: list[Slot] = []
         value: Any = None
         failure: BaseException | None = None
-        while True:
-            try:
-                step = flow.send(value) if failure is None else flow.throw(failure)
-            except StopIteration as end:
-                result: R = end.value
-                return result
-            value, failure = None, None
-            try:
-                value = self._perform(step)
-            except BaseException as error:
-                failure = error
+        try:
+            while True:
+                try:
+                    step = flow.send(value) if failure is None else flow.throw(failure)
+                except StopIteration as end:
+                    result: R = end.value
+                    return result
+                value, failure = None, None
+                try:
+                    value = self._perform(step, slots)
+                except BaseException as error:
+                    failure = error
+        finally:
+            for slot in slots:
+                self._mailbox.close(slot, last=not self.lasting)
 
     def _run(self, call: Call[T]) -> T:
         self._check_open()
@@ -152,21 +166,40 @@ class Hub(BaseHub):
         except Exception as error:
             raise_translated(error)
 
-    def _perform(self, step: Step) -> Any:
+    def _perform(self, step: Step, slots: list[Slot]) -> Any:
         match step:
             case Call():
                 return self.run(step)
             case Finish():
-                return self._run(step.call) if step.last else self.run(step.call)
-            case Sleep():
-                if self._closing.wait(step.seconds):
-                    raise HubClosed
+                return self._finish(step)
+            case Listen():
+                if not slots:
+                    slots.append(self._mailbox.open(step.token))
+                return self._mailbox.channel
+            case Wait():
+                return self._wait(step.seconds, slots[0])
             case Cleanup():
                 try:
                     return self._run(step.call)
                 except Exception as error:
                     log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
         return None
+
+    def _finish(self, step: Finish[T]) -> T:
+        if step.last:
+            return self._run(step.call)
+        reply = self.run(step.call)
+        if self._closing:  # too late: the flow gives back what it got
+            raise HubClosed
+        return reply
+
+    def _wait(self, delay: float, slot: Slot) -> str:
+        self._mailbox.subscribe()
+        if not self._closing:
+            slot.event.wait(delay)
+        if self._closing:
+            raise HubClosed
+        return slot.take()
 
     def _warn_of_longer(self, timeout: float) -> None:
         pool = getattr(self.client, "connection_pool", None)
@@ -179,5 +212,9 @@ class Hub(BaseHub):
 
 
 def hub_of(client: Any) -> Hub:
-    """The hub given, or a new one around a bare client."""
-    return client if isinstance(client, Hub) else Hub(client)
+    """The hub given, or a new one around a bare client: that one leaves no thread behind."""
+    if isinstance(client, Hub):
+        return client
+    hub = Hub(client)
+    hub.lasting = False
+    return hub

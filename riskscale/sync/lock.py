@@ -73,8 +73,8 @@ class Lock(BaseLock[Lease]):
     def acquire(self, timeout: Duration | None = None) -> Lease | None:
         """See :meth:`riskscale.Lock.acquire`; one call under way is bounded by the client's ``socket_timeout``."""
         limit = None if timeout is None else seconds(timeout, "timeout")
-        grant = self._hub.drive(flows.acquire(self._spec, limit, self._hub.monotonic))
-        return None if grant is None else Lease(self._hub, grant)
+        flow = flows.acquire(self._spec, limit, self._hub.monotonic, lambda grant: Lease(self._hub, grant))
+        return self._hub.drive(flow)
 
     @contextmanager
     def hold(self, timeout: Duration | None = None) -> Iterator[Lease]:

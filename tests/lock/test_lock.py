@@ -10,7 +10,7 @@ import redis
 
 import riskscale.sync
 from riskscale import AcquireTimeout, ArgumentError, Hub, LeaseLost, Lock, StateError
-from riskscale._core.call import Cleanup, Finish, Sleep
+from riskscale._core.call import Cleanup, Finish, Listen, Wait
 from riskscale.lock import flows
 from riskscale.lock.calls import LockKeys, Seen
 from riskscale.lock.flows import LockSpec
@@ -276,8 +276,8 @@ def seen(acquired: bool, fence: int = 7, wait: float = 0.5) -> Seen:
 
 def test_the_deadline_counts_from_the_send() -> None:
     clock = [100.0]
-    flow = flows.acquire(SPEC, None, lambda: clock[0])
-    assert isinstance(next(flow), Finish)
+    flow = flows.acquire(SPEC, None, lambda: clock[0], lambda grant: grant)
+    assert isinstance(next(flow), Listen) and isinstance(flow.send("box"), Finish)
     clock[0] = 100.4
     with pytest.raises(StopIteration) as end:
         flow.send(seen(True))
@@ -286,7 +286,7 @@ def test_the_deadline_counts_from_the_send() -> None:
 
 def test_a_reply_that_comes_too_late_is_renewed_once_or_given_back() -> None:
     clock = [100.0]
-    flow = flows.acquire(SPEC, 0, lambda: clock[0])
+    flow = flows.acquire(SPEC, 0, lambda: clock[0], lambda grant: grant)
     next(flow)
     clock[0] = 102.0
     step = flow.send(seen(True))
@@ -295,7 +295,7 @@ def test_a_reply_that_comes_too_late_is_renewed_once_or_given_back() -> None:
         flow.send(7)
     assert end.value.value.deadline == 103.0
 
-    flow = flows.acquire(SPEC, 0, lambda: clock[0])
+    flow = flows.acquire(SPEC, 0, lambda: clock[0], lambda grant: grant)
     next(flow)
     clock[0] += 2
     flow.send(seen(True))
@@ -308,15 +308,24 @@ def test_a_reply_that_comes_too_late_is_renewed_once_or_given_back() -> None:
 
 def test_a_waiter_sleeps_no_longer_than_it_may() -> None:
     clock = [100.0]
-    flow = flows.acquire(SPEC, 0.7, lambda: clock[0])
-    next(flow)
-    assert flow.send(seen(False)) == Sleep(0.5)
-    clock[0] = 100.5
-    assert isinstance(flow.send(None), Finish)
+    flow = flows.acquire(SPEC, 0.7, lambda: clock[0], lambda grant: grant)
+    assert isinstance(next(flow), Listen)
+    step = flow.send("")
+    assert isinstance(step, Finish) and step.call.args[2] == "", "no channel yet: it polls"
+    assert flow.send(seen(False)) == Wait(0.5)
+    clock[0] = 100.1
+    assert isinstance(flow.send(""), Listen)
+    step = flow.send("box")
+    assert isinstance(step, Finish) and step.call.args[2] == "box"
+    assert flow.send(seen(False)) == Wait(0.5)
+    clock[0] = 100.3
+    assert flow.send("250000") == Wait(0.25), "told to stand by, it asks nothing"
+    clock[0] = 100.4
+    assert isinstance(flow.send("grant"), Listen) and isinstance(flow.send("box"), Finish)
     step = flow.send(seen(False))
-    assert isinstance(step, Sleep) and step.seconds == pytest.approx(0.2)
+    assert isinstance(step, Wait) and step.seconds == pytest.approx(0.3)
     clock[0] = 100.7
-    assert isinstance(flow.send(None), Finish)  # one last look
+    assert isinstance(flow.send(""), Listen) and isinstance(flow.send("box"), Finish), "one last look"
     assert isinstance(flow.send(seen(False)), Cleanup)
     with pytest.raises(StopIteration):
         flow.send(None)

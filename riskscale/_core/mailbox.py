@@ -1,0 +1,163 @@
+"""The one subscription of a hub, through which scripts tell its waiters what happened, each by its token.
+
+A message is ``<token> <text>``. Whatever is lost with a connection is made good by a wake-up of everybody when it is
+there again, and by the times at which waiters look by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from riskscale._core.call import text
+
+log = logging.getLogger("riskscale.mailbox")
+
+QUIET = 10.0
+"""Seconds without a message after which the connection must prove that it lives."""
+PAUSES = (0.05, 0.2, 1.0, 5.0)
+"""Seconds between attempts to subscribe."""
+LONGEST = 128
+
+
+class Event(Protocol):
+    """Of asyncio or threading."""
+
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+
+
+class Slot:
+    """Where the messages for one token arrive."""
+
+    def __init__(self, token: str, event: Event) -> None:
+        self.token = token
+        self.event: Any = event
+        self._texts: deque[str] = deque()
+
+    def put(self, message: str) -> None:
+        """From the subscription's side: leave a message ('' only wakes) and wake the waiter."""
+        self._texts.append(message)
+        self.event.set()
+
+    def take(self) -> str:
+        """From the waiter's side: the message that matters, '' if there is none."""
+        self.event.clear()  # before reading: what comes meanwhile sets it again
+        seen = ""
+        while self._texts:
+            message = self._texts.popleft()
+            seen = seen if seen == "grant" else message or seen
+        return seen
+
+
+class BaseMailbox:
+    """What the asyncio mailbox shares with the blocking one: who waits, and what a message means."""
+
+    def __init__(self, client: Any, root: str, is_cluster: bool, event: Callable[[], Event]) -> None:
+        self.channel = ""
+        """The name to give to scripts; '' while the subscription is not confirmed."""
+        self._client, self._root, self._event = client, root, event
+        self._slots: dict[str, list[Slot]] = {}
+        # A cluster's PUBLISH counts the receivers of one node alone, so there a script could not tell who is reached.
+        room = len(root) + 33 <= LONGEST
+        self._possible = room and not is_cluster and callable(getattr(client, "pubsub", None))
+        self._failures = 0
+
+    def open(self, token: str) -> Slot:
+        """A slot for ``token``, from now until it is closed."""
+        slot = Slot(token, self._event())
+        self._slots.setdefault(token, []).append(slot)
+        return slot
+
+    def _remove(self, slot: Slot) -> None:
+        slots = self._slots[slot.token]
+        slots.remove(slot)
+        if not slots:
+            del self._slots[slot.token]
+
+    def wake(self) -> None:
+        """Make every waiter look."""
+        for slots in list(self._slots.values()):
+            for slot in list(slots):
+                slot.put("")
+
+    def _new_channel(self) -> str:
+        return f"{self._root}:mailbox:{secrets.token_hex(12)}"
+
+    def _take(self, message: Any) -> None:
+        if message["type"] == "subscribe":  # the first time, and again after a loss: messages may be lost
+            self.channel, self._failures = text(message["channel"]), 0
+            self.wake()
+        elif message["type"] == "message":
+            token, _, rest = text(message["data"]).partition(" ")
+            for slot in list(self._slots.get(token, ())):
+                slot.put(rest)
+
+    def _broken(self, error: BaseException | None) -> float:
+        """Waiters poll from now on; seconds after which to subscribe anew."""
+        self.channel = ""
+        self.wake()
+        if error is not None and not self._failures:
+            log.warning("no subscription (%s): who waits for a lock polls", type(error).__name__)
+        pause = PAUSES[min(self._failures, len(PAUSES) - 1)]
+        self._failures += 1
+        return pause
+
+
+class Mailbox(BaseMailbox):
+    """For asyncio: a task reads the subscription while it is wanted."""
+
+    def __init__(self, client: Any, root: str, is_cluster: bool) -> None:
+        super().__init__(client, root, is_cluster, asyncio.Event)
+        self._task: asyncio.Task[None] | None = None
+
+    def subscribe(self) -> None:
+        """Begin to, unless it has."""
+        if self._possible and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self, slot: Slot, *, last: bool) -> None:
+        """End a slot; with ``last``, the subscription too when nobody is left."""
+        self._remove(slot)
+        if last and not self._slots:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the subscription."""
+        task, self._task, self.channel = self._task, None, ""
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _run(self) -> None:
+        while True:
+            error = None
+            pubsub = self._client.pubsub()
+            try:
+                await self._read(pubsub)
+            except Exception as caught:
+                error = caught
+            finally:
+                pause = self._broken(error) if self._task is asyncio.current_task() else 0.0
+                with suppress(Exception):
+                    await pubsub.aclose()
+            await asyncio.sleep(pause)
+
+    async def _read(self, pubsub: Any) -> None:
+        await pubsub.subscribe(self._new_channel())
+        silent = False
+        while True:
+            message = await pubsub.get_message(timeout=QUIET)
+            if message is not None:
+                silent = False
+                self._take(message)
+            elif silent:
+                raise ConnectionError("the subscription gave no sign of life")
+            else:
+                await pubsub.ping()
+                silent = True
