@@ -45,16 +45,17 @@ class HubClosed(StateError):
 
 
 class AcquireTimeout(RiskscaleError, TimeoutError):
-    """Lock ``name`` did not come free within ``timeout`` seconds."""
+    """Lock ``name`` did not come free within ``timeout`` seconds, or ``reason`` else why it is not held."""
 
-    def __init__(self, name: str, timeout: float) -> None:
+    def __init__(self, name: str, timeout: float, reason: str = "did not come free") -> None:
         # One argument: an OSError, which a TimeoutError is, would take two for its errno and strerror.
-        super().__init__(f"lock {name!r} did not come free within {timeout:g} s")
+        super().__init__(f"lock {name!r} {reason} within {timeout:g} s")
         self.name = name
         self.timeout = timeout
+        self.reason = reason
 
-    def __reduce__(self) -> tuple[type[AcquireTimeout], tuple[str, float]]:
-        return type(self), (self.name, self.timeout)
+    def __reduce__(self) -> tuple[type[AcquireTimeout], tuple[str, float, str]]:
+        return type(self), (self.name, self.timeout, self.reason)
 
 
 class LeaseLost(RiskscaleError):

@@ -8,7 +8,7 @@ from riskscale._core.keys import CLIENT_CLOCK_LAYOUT, LAYOUT, check_prefix
 from riskscale._core.scripts import manifest
 from riskscale.errors import ArgumentError
 
-CLIENT_COMMANDS = ("eval", "evalsha", "script|load", "ping", "subscribe", "unsubscribe")
+CLIENT_COMMANDS = ("eval", "evalsha", "script|load", "ping", "subscribe", "unsubscribe", "wait")
 """What the client itself sends. HELLO and AUTH need no permission; redis-py does without CLIENT SETINFO where it is
 refused, and servers before 7.2 refuse a rule that names it. A database other than 0 needs ``+select`` besides."""
 

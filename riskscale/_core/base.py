@@ -6,7 +6,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from riskscale._core.call import Call
 from riskscale._core.durations import MAX_NOW_US, Duration, integer, seconds
@@ -14,6 +14,8 @@ from riskscale._core.keys import CLIENT_CLOCK_LAYOUT, LAYOUT, base_key, check_pr
 from riskscale._core.scripts import Script, names, script
 from riskscale.errors import ArgumentError, HubClosed, StateError
 from riskscale.typing import MetricsCollector
+
+P = TypeVar("P")
 
 GRACE = 1.0
 """Seconds that a caller who gave up waits for its clean-up before leaving it to the background."""
@@ -46,6 +48,7 @@ class BaseHub:
         self.monotonic = time.monotonic
         self.lasting = True
         """Whether somebody will close it; otherwise nothing may outlive a call, a wait or a held lease."""
+        self._parts: dict[Any, Any] = {}
         self._pid = os.getpid()
         self._closed = False
 
@@ -55,6 +58,17 @@ class BaseHub:
     def key(self, name: str, tag: str | None = None, argument: str = "name") -> str:
         """The part of a key before its role."""
         return base_key(self.root, name, tag, argument)
+
+    def part(self, make: Callable[[Any], P]) -> P:
+        """What there is one of per hub, made when it is first wanted, and closed with it."""
+        if make not in self._parts:
+            self._parts.setdefault(make, make(self))
+        part: P = self._parts[make]
+        return part
+
+    def slot_of(self, key: bytes) -> int:
+        """The cluster slot of a key: calls of several keys stay within one."""
+        return int(self.client.keyslot(key)) if self.is_cluster else 0
 
     @property
     def closed(self) -> bool:
@@ -111,6 +125,22 @@ def raise_translated(error: Exception) -> NoReturn:
     if ours is error:
         raise error
     raise ours from error
+
+
+def sent_with_wait(pipeline: Any, words: tuple[Any, ...], replicas: tuple[int, float]) -> Any:
+    """The pipeline of a script and a WAIT for what it wrote, sent on one connection."""
+    least, within = replicas
+    pipeline.execute_command(*words)
+    pipeline.execute_command("WAIT", least, max(1, round(within * 1000)))
+    return pipeline.execute(raise_on_error=False)
+
+
+def first_error(replies: list[Any]) -> list[Any]:
+    """The replies of a pipeline, unless one is an error, which is raised."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
 
 
 def scripts_to_load(only: Iterable[str] | None) -> list[Script]:

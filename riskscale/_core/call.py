@@ -38,12 +38,14 @@ class Call(Generic[T]):
 class Finish(Generic[T]):
     """Run ``call`` to its end; where the caller can wait for ``budget`` seconds only, TimeoutError is thrown.
 
-    ``last`` calls give something back, and pass also while the hub closes.
+    ``last`` calls give something back, and pass also while the hub closes. With ``replicas`` (how many, seconds) a WAIT
+    follows on the same connection, and the result is the reply and how many replicas have what was written until then.
     """
 
     call: Call[T]
     budget: float | None = None
     last: bool = False
+    replicas: tuple[int, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

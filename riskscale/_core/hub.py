@@ -8,9 +8,18 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from riskscale._core.base import GRACE, BaseHub, is_noscript, raise_translated, scripts_to_load
+from riskscale._core.base import (
+    GRACE,
+    BaseHub,
+    first_error,
+    is_noscript,
+    raise_translated,
+    scripts_to_load,
+    sent_with_wait,
+)
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Listen, Step, Wait
 from riskscale._core.durations import Duration
 from riskscale._core.mailbox import Mailbox, Slot
@@ -64,7 +73,7 @@ class Hub(BaseHub):
         super().__init__(client, key_prefix, clock, metrics, timeout, max_in_flight)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots = asyncio.Semaphore(self.max_in_flight)
-        self._mailbox = Mailbox(client, self.root, self.is_cluster)
+        self.mailbox = Mailbox(client, self.root, self.is_cluster)
         self._closing = False
         self._quiet = asyncio.Event()
         self._running = 0
@@ -88,7 +97,7 @@ class Hub(BaseHub):
             return
         self._check()
         self._closing = True
-        self._mailbox.wake()
+        self.mailbox.wake()
         for lease in list(self._leases):
             self.spawn(self._give_back(lease))
         with suppress(TimeoutError):
@@ -101,7 +110,9 @@ class Hub(BaseHub):
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await self._mailbox.aclose()
+        await self.mailbox.aclose()
+        for part in self._parts.values():
+            await part.aclose()
 
     async def preload(self, only: Iterable[str] | None = None) -> None:
         """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
@@ -150,7 +161,7 @@ class Hub(BaseHub):
                     failure = error
         finally:
             for slot in state.slots:
-                await self._mailbox.close(slot, last=not self.lasting)
+                await self.mailbox.close(slot, last=not self.lasting)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that ``aclose`` waits for."""
@@ -185,22 +196,32 @@ class Hub(BaseHub):
             raise StateError("this hub belongs to the event loop that first used it; make one per loop")
 
     async def _run(self, call: Call[T]) -> T:
-        self._check()
         words, each = self._words(call), script(call.script)
-        async with asyncio.timeout(self.timeout), self._slots:
-            try:
-                reply = await self.client.evalsha(each.sha, *words)
-            except Exception as error:
-                if not is_noscript(error):
-                    raise_translated(error)
-                reply = await self._eval(each.text, words)
+        reply = await self._send(self.client.evalsha, each.sha, self.client.eval, each.text, words)
         return call.decode(reply)
 
-    async def _eval(self, text: bytes, words: tuple[Any, ...]) -> Any:
-        try:
-            return await self.client.eval(text, *words)
-        except Exception as error:
-            raise_translated(error)
+    async def _run_and_wait(self, call: Call[T], replicas: tuple[int, float]) -> tuple[T, int]:
+        async def send(*head_and_words: Any) -> Any:
+            async with self.client.pipeline(transaction=False) as pipeline:
+                return first_error(await sent_with_wait(pipeline, head_and_words, replicas))
+
+        words, each = self._words(call), script(call.script)
+        by_digest, by_text = partial(send, "EVALSHA"), partial(send, "EVAL")
+        reply, acknowledged = await self._send(by_digest, each.sha, by_text, each.text, words)
+        return call.decode(reply), acknowledged
+
+    async def _send(self, by_digest: Any, sha: str, by_text: Any, text: bytes, words: tuple[Any, ...]) -> Any:
+        self._check()
+        async with asyncio.timeout(self.timeout), self._slots:
+            try:
+                try:
+                    return await by_digest(sha, *words)
+                except Exception as error:
+                    if not is_noscript(error):
+                        raise
+                return await by_text(text, *words)
+            except Exception as error:
+                raise_translated(error)
 
     async def _perform(self, step: Step, state: _Driven) -> Any:
         match step:
@@ -210,18 +231,19 @@ class Hub(BaseHub):
                 return await self._finish(step, state.under_way)
             case Listen():
                 if not state.slots:
-                    state.slots.append(self._mailbox.open(step.token))
-                return self._mailbox.channel
+                    state.slots.append(self.mailbox.open(step.token))
+                return self.mailbox.channel
             case Wait():
                 return await self._wait(step.seconds, state.slots[0])
             case Cleanup():
                 return await self._clean_up(step, state.under_way)
 
-    async def _finish(self, step: Finish[T], under_way: list[asyncio.Task[Any]]) -> T:
+    async def _finish(self, step: Finish[T], under_way: list[asyncio.Task[Any]]) -> Any:
         if self._closing and not step.last:
             raise HubClosed
         self._check()
-        task = self.spawn(self._run(step.call))
+        work = self._run(step.call) if step.replicas is None else self._run_and_wait(step.call, step.replicas)
+        task = self.spawn(work)
         under_way.append(task)
         done, _ = await asyncio.wait({task}, timeout=step.budget)
         if not done:
@@ -246,7 +268,7 @@ class Hub(BaseHub):
         return task.result() if done and not task.cancelled() else None
 
     async def _wait(self, delay: float, slot: Slot) -> str:
-        self._mailbox.subscribe()
+        self.mailbox.subscribe()
         if not self._closing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):

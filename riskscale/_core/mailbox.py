@@ -32,6 +32,14 @@ class Event(Protocol):
     def clear(self) -> None: ...
 
 
+class Listener(Protocol):
+    """Whoever hears the messages for a token."""
+
+    @property
+    def token(self) -> str: ...
+    def put(self, message: str) -> None: ...
+
+
 class Slot:
     """Where the messages for one token arrive."""
 
@@ -59,44 +67,60 @@ class BaseMailbox:
     """What the asyncio mailbox shares with the blocking one: who waits, and what a message means."""
 
     def __init__(self, client: Any, root: str, is_cluster: bool, event: Callable[[], Event]) -> None:
+        self._own = ""
         self.channel = ""
         """The name to give to scripts; '' while the subscription is not confirmed."""
         self._client, self._root, self._event = client, root, event
-        self._slots: dict[str, list[Slot]] = {}
+        self._listeners: dict[str, list[Listener]] = {}
+        self._waiting = 0
         # A cluster's PUBLISH counts the receivers of one node alone, so there a script could not tell who is reached.
         room = len(root) + 33 <= LONGEST
         self._possible = room and not is_cluster and callable(getattr(client, "pubsub", None))
         self._failures = 0
 
     def open(self, token: str) -> Slot:
-        """A slot for ``token``, from now until it is closed."""
+        """A slot for one that waits, from now until it is closed."""
         slot = Slot(token, self._event())
-        self._slots.setdefault(token, []).append(slot)
+        self.add(slot)
+        self._waiting += 1
         return slot
 
-    def _remove(self, slot: Slot) -> None:
-        slots = self._slots[slot.token]
-        slots.remove(slot)
-        if not slots:
-            del self._slots[slot.token]
+    def add(self, listener: Listener) -> None:
+        """Messages for its token go to it from now on."""
+        self._listeners.setdefault(listener.token, []).append(listener)
+
+    def remove(self, listener: Listener) -> None:
+        """No more of them."""
+        listeners = self._listeners[listener.token]
+        listeners.remove(listener)
+        if not listeners:
+            del self._listeners[listener.token]
+
+    def _close(self, slot: Slot, last: bool) -> bool:
+        self.remove(slot)
+        self._waiting -= 1
+        return last and not self._waiting
 
     def wake(self) -> None:
-        """Make every waiter look."""
-        for slots in list(self._slots.values()):
-            for slot in list(slots):
-                slot.put("")
+        """Make everybody look."""
+        for listeners in list(self._listeners.values()):
+            for listener in list(listeners):
+                listener.put("")
 
-    def _new_channel(self) -> str:
-        return f"{self._root}:mailbox:{secrets.token_hex(12)}"
+    def _channels(self) -> tuple[str, str]:
+        """Its own, a new one each time, and the one on which all hubs hear whose lease was taken by force."""
+        self._own = f"{self._root}:mailbox:{secrets.token_hex(12)}"
+        return self._own, f"{self._root}:lost"
 
     def _take(self, message: Any) -> None:
         if message["type"] == "subscribe":  # the first time, and again after a loss: messages may be lost
-            self.channel, self._failures = text(message["channel"]), 0
-            self.wake()
+            if text(message["channel"]) == self._own:
+                self.channel, self._failures = self._own, 0
+                self.wake()
         elif message["type"] == "message":
             token, _, rest = text(message["data"]).partition(" ")
-            for slot in list(self._slots.get(token, ())):
-                slot.put(rest)
+            for listener in list(self._listeners.get(token, ())):
+                listener.put(rest)
 
     def _broken(self, error: BaseException | None) -> float:
         """Waiters poll from now on; seconds after which to subscribe anew."""
@@ -122,9 +146,8 @@ class Mailbox(BaseMailbox):
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self, slot: Slot, *, last: bool) -> None:
-        """End a slot; with ``last``, the subscription too when nobody is left."""
-        self._remove(slot)
-        if last and not self._slots:
+        """End a slot; with ``last``, the subscription too when nobody waits any more."""
+        if self._close(slot, last):
             await self.aclose()
 
     async def aclose(self) -> None:
@@ -149,7 +172,7 @@ class Mailbox(BaseMailbox):
             await asyncio.sleep(pause)
 
     async def _read(self, pubsub: Any) -> None:
-        await pubsub.subscribe(self._new_channel())
+        await pubsub.subscribe(*self._channels())
         silent = False
         while True:
             message = await pubsub.get_message(timeout=QUIET)

@@ -12,9 +12,10 @@ from riskscale._core.call import Call, Cleanup, Finish, Flow
 from riskscale._core.hub import hub_of
 from riskscale._core.memory import ExpiringStore
 from riskscale.errors import StateError
+from riskscale.lease.flows import TRY_ONCE
+from riskscale.lease.grant import lease_us
 from riskscale.lock import calls
 from riskscale.lock._model import LockModel
-from riskscale.lock.flows import lease_us
 
 
 class LuaLockCalls:
@@ -31,7 +32,7 @@ class LuaLockCalls:
         """An outcome that stays unknown is followed by a release."""
         keys = self.keys(key)
         try:
-            seen = yield Finish(calls.acquire(keys, value, lease_us(ttl), calls.TRY_ONCE))
+            seen = yield Finish(calls.acquire(keys, value, lease_us(ttl), TRY_ONCE))
         except (GeneratorExit, ValueError, StateError):
             raise
         except BaseException:
@@ -81,7 +82,7 @@ class InMemoryLocks:
         ttl_us = lease_us(ttl)
         with self._mutex:
             now_us = self._clock()
-            return self._locks.get(key, now_us).acquire(value, ttl_us, calls.TRY_ONCE, now_us).acquired
+            return self._locks.get(key, now_us).acquire(value, ttl_us, TRY_ONCE, now_us).acquired
 
     def get(self, key: str) -> str | None:
         """The holder's token, or None."""

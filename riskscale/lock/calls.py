@@ -8,8 +8,7 @@ from typing import Any
 
 from riskscale._core.call import Call, text
 from riskscale._core.durations import MICRO
-
-TRY_ONCE = "-"
+from riskscale.lease.grant import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +28,6 @@ class LockKeys:
     def all(self) -> tuple[bytes, ...]:
         """In the order of KEYS."""
         return self.lock, self.queue, self.wait
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What ``lock.acquire`` replied."""
-
-    acquired: bool
-    fence: int
-    wait: float
-    rank: int
-    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +74,6 @@ def acquire(keys: LockKeys, owner: str, ttl_us: int, mailbox: str, *, hold: str 
 def release(keys: LockKeys, owner: str, hold: str = "") -> Call[tuple[bool, float]]:
     """Let go; whether it was held until now, and when that was."""
     return Call("lock.release", keys.all, (owner, hold), lambda reply: (reply[0] == 1, reply[2] / MICRO))
-
-
-def renew(keys: LockKeys, owner: str, ttl_us: int) -> Call[int]:
-    """Lengthen a lease; its fence, 0 if it is lost."""
-    return Call("lock.renew", (keys.lock,), (owner, ttl_us), lambda reply: max(int(reply[1]), 0))
 
 
 def inspect(keys: LockKeys, most: int = 0) -> Call[LockInfo]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from riskscale._core.durations import MICRO, Duration
 from riskscale._core.keys import check_name
-from riskscale.lock.flows import lease_us, new_token
+from riskscale.lease.grant import lease_us, new_token
 from riskscale.typing import RedisLockBackend
 
 

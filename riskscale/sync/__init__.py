@@ -9,7 +9,8 @@ from riskscale.sync.distributed import (
     TenantRateLimiter,
 )
 from riskscale.sync.hub import Hub
-from riskscale.sync.lock import Lease, Lock
+from riskscale.sync.lease import Lease
+from riskscale.sync.lock import Lock
 from riskscale.sync.rate import RateLimiter
 
 __all__ = [

@@ -6,8 +6,8 @@ from typing import Any
 
 from riskscale._core.durations import MAX_WINDOW_US, MICRO, Duration, integer, microseconds
 from riskscale._core.keys import check_name
+from riskscale.lease.grant import lease_us, new_token
 from riskscale.lock.backends import InMemoryLocks, LuaLockCalls
-from riskscale.lock.flows import lease_us, new_token
 from riskscale.rate.backends import UNLIMITED, InMemoryWindows, WindowCalls
 from riskscale.rate.limit import MAX_COUNT
 from riskscale.sync.hub import hub_of

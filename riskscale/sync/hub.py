@@ -8,10 +8,18 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from riskscale._core.base import BaseHub, is_noscript, raise_translated, scripts_to_load
+from riskscale._core.base import (
+    BaseHub,
+    first_error,
+    is_noscript,
+    raise_translated,
+    scripts_to_load,
+    sent_with_wait,
+)
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Listen, Step, Wait
 from riskscale._core.durations import Duration
 from riskscale._core.mailbox import Slot
@@ -55,7 +63,7 @@ class Hub(BaseHub):
         self._permits: SimpleQueue[int] = SimpleQueue()
         for number in range(self.max_in_flight):
             self._permits.put(number)
-        self._mailbox = Mailbox(client, self.root, self.is_cluster)
+        self.mailbox = Mailbox(client, self.root, self.is_cluster)
         self._closing = False
         self._quiet = threading.Condition()
         self._flows = 0
@@ -79,7 +87,7 @@ class Hub(BaseHub):
             return
         self._check_open()
         self._closing = True
-        self._mailbox.wake()
+        self.mailbox.wake()
         deadline = time.monotonic() + timeout
         self._give_back()
         with self._quiet:
@@ -90,7 +98,9 @@ class Hub(BaseHub):
             while len(permits) < self.max_in_flight:
                 permits.append(self._permits.get(timeout=max(0.0, deadline - time.monotonic())))
         self._closed = True
-        self._mailbox.end()
+        self.mailbox.end()
+        for part in self._parts.values():
+            part.close()
         for permit in permits:  # to those who came late, and now hear that it is closed
             self._permits.put(permit)
 
@@ -141,30 +151,38 @@ class Hub(BaseHub):
                     failure = error
         finally:
             for slot in slots:
-                self._mailbox.close(slot, last=not self.lasting)
+                self.mailbox.close(slot, last=not self.lasting)
 
     def _run(self, call: Call[T]) -> T:
+        words, each = self._words(call), script(call.script)
+        return call.decode(self._send(self.client.evalsha, each.sha, self.client.eval, each.text, words))
+
+    def _run_and_wait(self, call: Call[T], replicas: tuple[int, float]) -> tuple[T, int]:
+        def send(*head_and_words: Any) -> Any:
+            with self.client.pipeline(transaction=False) as pipeline:
+                return first_error(sent_with_wait(pipeline, head_and_words, replicas))
+
+        words, each = self._words(call), script(call.script)
+        by_digest, by_text = partial(send, "EVALSHA"), partial(send, "EVAL")
+        reply, acknowledged = self._send(by_digest, each.sha, by_text, each.text, words)
+        return call.decode(reply), acknowledged
+
+    def _send(self, by_digest: Any, sha: str, by_text: Any, text: bytes, words: tuple[Any, ...]) -> Any:
         self._check_open()
         permit = self._permits.get()
         try:
             if self._closed:  # while this call waited for its turn
                 raise HubClosed
-            words, each = self._words(call), script(call.script)
             try:
-                reply = self.client.evalsha(each.sha, *words)
+                return by_digest(sha, *words)
             except Exception as error:
                 if not is_noscript(error):
-                    raise_translated(error)
-                reply = self._eval(each.text, words)
-        finally:
-            self._permits.put(permit)
-        return call.decode(reply)
-
-    def _eval(self, text: bytes, words: tuple[Any, ...]) -> Any:
-        try:
-            return self.client.eval(text, *words)
+                    raise
+            return by_text(text, *words)
         except Exception as error:
             raise_translated(error)
+        finally:
+            self._permits.put(permit)
 
     def _perform(self, step: Step, slots: list[Slot]) -> Any:
         match step:
@@ -174,8 +192,8 @@ class Hub(BaseHub):
                 return self._finish(step)
             case Listen():
                 if not slots:
-                    slots.append(self._mailbox.open(step.token))
-                return self._mailbox.channel
+                    slots.append(self.mailbox.open(step.token))
+                return self.mailbox.channel
             case Wait():
                 return self._wait(step.seconds, slots[0])
             case Cleanup():
@@ -185,16 +203,18 @@ class Hub(BaseHub):
                     log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
         return None
 
-    def _finish(self, step: Finish[T]) -> T:
+    def _finish(self, step: Finish[T]) -> Any:
         if step.last:
             return self._run(step.call)
-        reply = self.run(step.call)
+        if self._closing:
+            raise HubClosed
+        reply = self._run(step.call) if step.replicas is None else self._run_and_wait(step.call, step.replicas)
         if self._closing:  # too late: the flow gives back what it got
             raise HubClosed
         return reply
 
     def _wait(self, delay: float, slot: Slot) -> str:
-        self._mailbox.subscribe()
+        self.mailbox.subscribe()
         if not self._closing:
             slot.event.wait(delay)
         if self._closing:

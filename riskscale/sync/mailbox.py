@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from riskscale._core.mailbox import QUIET, BaseMailbox, Slot
+from riskscale._core.mailbox import QUIET, BaseMailbox, Listener, Slot
 
 LOOK = 1.0
 """Seconds after which the thread looks whether it is still wanted, should the word of it be lost."""
@@ -17,26 +17,35 @@ class Mailbox(BaseMailbox):
 
     def __init__(self, client: Any, root: str, is_cluster: bool) -> None:
         super().__init__(client, root, is_cluster, threading.Event)
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._reader: _Reader | None = None
 
     def open(self, token: str) -> Slot:
-        """A slot for ``token``, from now until it is closed."""
+        """A slot for one that waits, from now until it is closed."""
         with self._mutex:
             return super().open(token)
+
+    def add(self, listener: Listener) -> None:
+        """Messages for its token go to it from now on."""
+        with self._mutex:
+            super().add(listener)
+
+    def remove(self, listener: Listener) -> None:
+        """No more of them."""
+        with self._mutex:
+            super().remove(listener)
 
     def subscribe(self) -> None:
         """Begin to, unless it has."""
         with self._mutex:
-            if self._possible and self._reader is None and self._slots:
+            if self._possible and self._reader is None and self._listeners:
                 self._reader = _Reader(self)
                 self._reader.thread.start()
 
     def close(self, slot: Slot, *, last: bool) -> None:
-        """End a slot; with ``last``, the subscription too when nobody is left."""
+        """End a slot; with ``last``, the subscription too when nobody waits any more."""
         with self._mutex:
-            self._remove(slot)
-            reader = self._let_go() if last and not self._slots else None
+            reader = self._let_go() if self._close(slot, last) else None
         if reader:
             reader.stop()
 
@@ -62,9 +71,9 @@ class Mailbox(BaseMailbox):
         with self._mutex:
             return self._broken(error) if self._reader is reader else 0.0
 
-    def new_subscription(self) -> tuple[Any, str]:
+    def new_subscription(self) -> tuple[Any, tuple[str, str]]:
         """What a reader reads."""
-        return self._client.pubsub(), self._new_channel()
+        return self._client.pubsub(), self._channels()
 
 
 class _Reader:
@@ -87,9 +96,9 @@ class _Reader:
     def _run(self) -> None:
         while not self._stopped.is_set():
             error = None
-            self._pubsub, channel = self._mailbox.new_subscription()
+            self._pubsub, channels = self._mailbox.new_subscription()
             try:
-                self._pubsub.subscribe(channel)
+                self._pubsub.subscribe(*channels)
                 self._read()
             except Exception as caught:
                 error = caught

@@ -11,9 +11,10 @@ import redis
 import riskscale.sync
 from riskscale import AcquireTimeout, ArgumentError, Hub, LeaseLost, Lock, StateError
 from riskscale._core.call import Cleanup, Finish, Listen, Wait
-from riskscale.lock import flows
-from riskscale.lock.calls import LockKeys, Seen
-from riskscale.lock.flows import LockSpec
+from riskscale.lease import flows
+from riskscale.lease.grant import Seen
+from riskscale.lock.calls import LockKeys
+from riskscale.lock.spec import LockSpec
 from riskscale.testing import VirtualClock
 
 
@@ -292,14 +293,14 @@ def test_a_reply_that_comes_too_late_is_renewed_once_or_given_back() -> None:
     step = flow.send(seen(True))
     assert isinstance(step, Finish) and step.call.script == "lock.renew"
     with pytest.raises(StopIteration) as end:
-        flow.send(7)
+        flow.send([7])
     assert end.value.value.deadline == 103.0
 
     flow = flows.acquire(SPEC, 0, lambda: clock[0], lambda grant: grant)
     next(flow)
     clock[0] += 2
     flow.send(seen(True))
-    step = flow.send(0)  # lost meanwhile
+    step = flow.send([0])  # lost meanwhile
     assert isinstance(step, Cleanup) and step.call.script == "lock.release"
     with pytest.raises(StopIteration) as end:
         flow.send(None)

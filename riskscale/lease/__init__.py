@@ -1,0 +1,1 @@
+"""Leases: what is held for a time, whichever primitive gave it, and how it is kept."""
