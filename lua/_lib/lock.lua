@@ -1,11 +1,12 @@
 -- One lock: a hash (owner, fence, end of the lease, ...), a zset of waiters in order of arrival, and a hash
--- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered.
+-- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered,
+-- '~token' -> mailbox of one who races for it and is not in the queue.
 local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
 local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
 if LOCK == QUEUE or LOCK == WAIT or QUEUE == WAIT then return rsarg('KEYS', 'must be three different keys') end
 local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
-local waiting = redis.pcall('ZCARD', QUEUE)
-if not found[1] and found.err or type(waiting) ~= 'number' or type(redis.pcall('HLEN', WAIT)) ~= 'number' then
+local waiting, known = redis.pcall('ZCARD', QUEUE), redis.pcall('HLEN', WAIT)
+if not found[1] and found.err or type(waiting) ~= 'number' or type(known) ~= 'number' then
   return redis.error_reply('RSSTATE a key of the lock holds another type')
 end
 local lock = {

@@ -3,7 +3,8 @@
 -- and can be reached waits among the first 1000. One that claims too late begins anew at the end of the queue.
 -- A waiter calls again after wait_us, or when its mailbox receives '<owner> grant' (the lock is granted: call now,
 -- within 1 s, to claim it) or '<owner> <us>' (look again in that many microseconds). A waiter with a mailbox is
--- forgotten after 30 s without a call, a poller after 2.5 s. A lease ends by its end_us; the fence is
+-- forgotten after 30 s without a call, a poller after 2.5 s. Who does not queue gets a lock that is free when nobody
+-- waits for it; with a channel it receives '<owner> free', one of all such at a time, when a release leaves it free. A lease ends by its end_us; the fence is
 -- max(last + 1, now_us), kept for max(ttl, 60 s) after the lease: it rises for ever unless the keys are lost
 -- and the clock went back by more than the time since the last grant.
 -- KEYS[1] lock      hash    <prefix>rs1:{<name>}:lock
@@ -11,7 +12,7 @@
 -- KEYS[3] wait      hash    <prefix>rs1:{<name>}:wait
 -- ARGV[1] owner     token   of this acquisition, unique, chosen by the caller
 -- ARGV[2] ttl_us    int[1000..31622400000000]   lease length
--- ARGV[3] mailbox   token|''   channel on which I am told of a grant; '' = I poll, '-' = I do not wait
+-- ARGV[3] mailbox   token|''   channel on which I am told of a grant; '' = I poll, '-' = I do not queue, '-<channel>' = I do not queue, but tell me when it is free
 -- ARGV[4] hold      token|''   '' = plain; else this hold of a re-entrant owner: the lock is free when all holds are released
 -- ARGV[5] metadata  string[0..1024]   what others may read about the holder
 -- ARGV[6] now_us    int[0..4503599627370496]|''   '' = the server's clock
@@ -83,13 +84,14 @@ if hold ~= '' and not is_token(hold) then return rsarg('hold', "must be a token 
 if #metadata > 1024 then return rsarg('metadata', 'must be at most 1024 bytes') end
 -- >>> _lib/lock
 -- One lock: a hash (owner, fence, end of the lease, ...), a zset of waiters in order of arrival, and a hash
--- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered.
+-- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered,
+-- '~token' -> mailbox of one who races for it and is not in the queue.
 local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
 local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
 if LOCK == QUEUE or LOCK == WAIT or QUEUE == WAIT then return rsarg('KEYS', 'must be three different keys') end
 local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
-local waiting = redis.pcall('ZCARD', QUEUE)
-if not found[1] and found.err or type(waiting) ~= 'number' or type(redis.pcall('HLEN', WAIT)) ~= 'number' then
+local waiting, known = redis.pcall('ZCARD', QUEUE), redis.pcall('HLEN', WAIT)
+if not found[1] and found.err or type(waiting) ~= 'number' or type(known) ~= 'number' then
   return redis.error_reply('RSSTATE a key of the lock holds another type')
 end
 local lock = {
@@ -156,18 +158,24 @@ local function hand_over(me)
 end
 -- <<< _lib/lock
 local BOX_ALIVE_US, POLL_ALIVE_US, POLL_US, LOOK_US = 30000000, 2500000, 500000, 10000000
-local polls, waits = mailbox == '', mailbox ~= '-'
-if waits and not polls then redis.call('HDEL', WAIT, '!' .. mailbox) end -- it calls, so it is alive
+local polls, waits, races = mailbox == '', string.sub(mailbox, 1, 1) ~= '-', false
+if not waits then
+  mailbox, races = string.sub(mailbox, 2), mailbox ~= '-'
+end
+if mailbox ~= '' then redis.call('HDEL', WAIT, '!' .. mailbox) end -- it calls, so it is alive
 
 local function hold_it()
   if not lock.claimed then leave(owner) end
-  lock.claimed, lock.ttl_us, lock.end_us = true, ttl_us, now_us + ttl_us
+  if races then redis.call('HDEL', WAIT, '~' .. owner) end
+  local shared = lock.holds ~= '' and lock.holds ~= hold -- a hold does not cut the lease of the others
+  lock.end_us = math.max(now_us + ttl_us, shared and lock.end_us or 0)
+  lock.claimed, lock.ttl_us = true, lock.end_us - now_us
   if hold ~= '' and not string.find(' ' .. lock.holds .. ' ', ' ' .. hold .. ' ', 1, true) then
     lock.holds = lock.holds == '' and hold or lock.holds .. ' ' .. hold
   end
   keep() -- first, because it passes when memory is full, and what follows it in a script then passes too
-  redis.call('HSET', LOCK, 'end_us', digits(lock.end_us), 'ttl_us', digits(ttl_us), 'claimed', '1', 'holds', lock.holds,
-    'mailbox', waits and mailbox or '', 'metadata', metadata)
+  redis.call('HSET', LOCK, 'end_us', digits(lock.end_us), 'ttl_us', digits(lock.ttl_us), 'claimed', '1', 'holds', lock.holds,
+    'mailbox', mailbox, 'metadata', metadata)
   return { 1, lock.fence, 0, -1, now_us }
 end
 if lock.owner == owner and is_live() then return hold_it() end -- a claim, a renewal or a repeat
@@ -187,6 +195,10 @@ if not is_live() then
     grant(owner, ttl_us, true)
     return hold_it()
   end
+end
+if races then
+  redis.call('HSET', WAIT, '~' .. owner, mailbox)
+  redis.call('PEXPIRE', WAIT, life_ms(BOX_ALIVE_US + 60000000))
 end
 if not waits then return { 0, lock.fence, math.max(lock.end_us - now_us, 1000), -1, now_us } end
 

@@ -68,13 +68,14 @@ if not is_token(owner) then return rsarg('owner', 'must be a token') end
 if hold ~= '' and not is_token(hold) then return rsarg('hold', "must be a token or ''") end
 -- >>> _lib/lock
 -- One lock: a hash (owner, fence, end of the lease, ...), a zset of waiters in order of arrival, and a hash
--- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered.
+-- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered,
+-- '~token' -> mailbox of one who races for it and is not in the queue.
 local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
 local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
 if LOCK == QUEUE or LOCK == WAIT or QUEUE == WAIT then return rsarg('KEYS', 'must be three different keys') end
 local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
-local waiting = redis.pcall('ZCARD', QUEUE)
-if not found[1] and found.err or type(waiting) ~= 'number' or type(redis.pcall('HLEN', WAIT)) ~= 'number' then
+local waiting, known = redis.pcall('ZCARD', QUEUE), redis.pcall('HLEN', WAIT)
+if not found[1] and found.err or type(waiting) ~= 'number' or type(known) ~= 'number' then
   return redis.error_reply('RSSTATE a key of the lock holds another type')
 end
 local lock = {
@@ -140,9 +141,22 @@ local function hand_over(me)
   return granted
 end
 -- <<< _lib/lock
+-- Tells one of those who race for it that it is free. It asks again if it does not get it; one who gives up
+-- instead, having been told, passes the word on.
+local function wake_racer()
+  for _, name in ipairs(redis.call('HKEYS', WAIT)) do
+    local token = string.match(name, '^~(.+)$')
+    if token then
+      local box = redis.call('HGET', WAIT, name)
+      redis.call('HDEL', WAIT, name)
+      if redis.call('PUBLISH', box, token .. ' free') > 0 then return end
+    end
+  end
+end
 local named = hold ~= '' and hold or owner
 if lock.owner ~= owner then
   leave(owner)
+  if known > 0 and redis.call('HDEL', WAIT, '~' .. owner) == 0 and not is_live() then wake_racer() end
   return { lock.previous == named and 1 or 0, 0, now_us }
 end
 local held, rest = is_live() and lock.claimed, {}
@@ -165,5 +179,5 @@ redis.call('HDEL', LOCK, 'owner', 'end_us', 'claimed', 'holds', 'mailbox', 'meta
 lock.owner, lock.end_us = '', 0
 redis.call('HSET', LOCK, 'previous', held and named or '')
 keep()
-hand_over('')
+if not hand_over('') and known > 0 then wake_racer() end
 return { held and 1 or 0, 0, now_us }

@@ -4,7 +4,7 @@
 -- ARGV[2i] ttl_us   int[1000..31622400000000]   i=1..n   lease length from now
 -- ARGV[2n+1] now_us int[0..4503599627370496]|''   '' = the server's clock
 -- RETURN  at_us     int     the time at which this was decided
--- RETURN per item  fence    int   the fence of the lease, now ttl_us long; 0 = lost, nothing changed; -2 = the key holds another type, untouched
+-- RETURN per item  fence    int   the fence of the lease, now ttl_us long, or longer where the owner has other holds; 0 = lost, nothing changed; -2 = the key holds another type, untouched
 -- ERROR   RSARG     an argument is malformed
 -- REPEAT  safe      counts from the later call
 -- FLAGS   write
@@ -64,16 +64,20 @@ for i = 1, #KEYS do
   ttl_us[i] = integer(ARGV[2 * i], 1000, 31622400000000)
   if not ttl_us[i] then return out_of_range('ttl_us', 1000, 31622400000000) end
 end
-for i = 1, #KEYS do found[i] = redis.pcall('HMGET', KEYS[i], 'owner', 'end_us', 'claimed', 'fence') end
+for i = 1, #KEYS do found[i] = redis.pcall('HMGET', KEYS[i], 'owner', 'end_us', 'claimed', 'fence', 'holds') end
 local reply = { now_us }
 for i = 1, #KEYS do
   local owner, end_us, claimed, fence = found[i][1], found[i][2], found[i][3], found[i][4]
   if not owner and found[i].err then
     reply[i + 1] = -2
   elseif owner == ARGV[2 * i - 1] and claimed == '1' and tonumber(end_us) > now_us then
+    local lease_us = ttl_us[i]
+    if find(found[i][5], ' ', 1, true) then -- several hold it: one does not cut the lease of the others
+      lease_us = math.max(lease_us, tonumber(end_us) - now_us)
+    end
     -- PEXPIRE first: it passes when memory is full, and what follows it in a script then passes too.
-    redis.call('PEXPIRE', KEYS[i], life_ms(ttl_us[i] + math.max(ttl_us[i], 60000000)))
-    redis.call('HSET', KEYS[i], 'end_us', digits(now_us + ttl_us[i]), 'ttl_us', digits(ttl_us[i]))
+    redis.call('PEXPIRE', KEYS[i], life_ms(lease_us + math.max(lease_us, 60000000)))
+    redis.call('HSET', KEYS[i], 'end_us', digits(now_us + lease_us), 'ttl_us', digits(lease_us))
     reply[i + 1] = tonumber(fence)
   else
     reply[i + 1] = 0

@@ -16,7 +16,9 @@ L = TypeVar("L")
 Monotonic = Callable[[], float]
 
 TRY_ONCE = "-"
-RACE = "~"
+RACE = "-"
+RACE_POLL = 0.05
+"""Seconds between the looks of one who races and cannot be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +63,15 @@ def take(
                     return True
                 if timeout is None:
                     raise LeaseLost(grant.spec.name, seen.fence)
-            if timeout == 0 or not (yield from _told_to_look(seen.wait, give_up, monotonic, errand)):
+            pause = min(seen.wait, RACE_POLL) if mailbox == TRY_ONCE else seen.wait
+            if timeout == 0 or not (yield from _told_to_look(pause, give_up, monotonic, errand)):
                 break
     except GeneratorExit:
         raise
     except BaseException:
         yield Cleanup(grant.spec.release(grant))
         raise
-    if mailbox != TRY_ONCE or seen.acquired:  # leave the queue; a grant that came meanwhile goes to the next
+    if timeout != 0 or seen.acquired:  # leave the queue; a grant that came meanwhile goes to the next
         yield Cleanup(grant.spec.release(grant))
     return False
 

@@ -52,6 +52,7 @@ class LockModel:
     holds: list[str] = field(default_factory=list)
     queue: dict[str, Waiting] = field(default_factory=dict)
     condemned: set[str] = field(default_factory=set)
+    racers: dict[str, str] = field(default_factory=dict)
 
     def is_live(self, now_us: int) -> bool:
         """Whether somebody holds it now."""
@@ -65,9 +66,26 @@ class LockModel:
     def acquire(self, owner: str, ttl_us: int, mailbox: str, now_us: int, hold: str = "") -> Acquired:
         """``lock.acquire``."""
         self._re_anchor(now_us)
-        waits = mailbox != "-"
-        if waits:
-            self.condemned.discard(mailbox)
+        waits, races = not mailbox.startswith("-"), mailbox.startswith("-") and mailbox != "-"
+        mailbox = mailbox.removeprefix("-")
+        self.condemned.discard(mailbox)
+        held = self.acquire_now(owner, ttl_us, now_us, hold)
+        if held is not None:
+            if races:
+                self.racers.pop(owner, None)
+            return held
+        if races:
+            self.racers[owner] = mailbox
+        if not waits:
+            return Acquired(False, self.fence, max(self.end_us - now_us, 1000), -1)
+        alive_until = now_us + (BOX_ALIVE_US if mailbox else POLL_ALIVE_US)
+        self.queue[owner] = Waiting(alive_until, mailbox)
+        rank = list(self.queue).index(owner)
+        wait_us = self.end_us - now_us + 1000 + rank * CLAIM_US
+        return Acquired(False, self.fence, max(1000, min(wait_us, LOOK_US if mailbox else POLL_US)), rank)
+
+    def acquire_now(self, owner: str, ttl_us: int, now_us: int, hold: str) -> Acquired | None:
+        """What ``lock.acquire`` gives without waiting."""
         if self.owner == owner and self.is_live(now_us):
             return self._hold(owner, ttl_us, hold, now_us)
         if not self.is_live(now_us):
@@ -80,13 +98,7 @@ class LockModel:
                 self.queue.pop(owner, None)
                 self._grant(owner, ttl_us, True, now_us)
                 return self._hold(owner, ttl_us, hold, now_us)
-        if not waits:
-            return Acquired(False, self.fence, max(self.end_us - now_us, 1000), -1)
-        alive_until = now_us + (BOX_ALIVE_US if mailbox else POLL_ALIVE_US)
-        self.queue[owner] = Waiting(alive_until, mailbox)
-        rank = list(self.queue).index(owner)
-        wait_us = self.end_us - now_us + 1000 + rank * CLAIM_US
-        return Acquired(False, self.fence, max(1000, min(wait_us, LOOK_US if mailbox else POLL_US)), rank)
+        return None
 
     def release(self, owner: str, now_us: int, hold: str = "") -> Released:
         """``lock.release``."""
@@ -94,6 +106,8 @@ class LockModel:
         named = hold or owner
         if self.owner != owner:
             self.queue.pop(owner, None)
+            if self.racers.pop(owner, None) is None and not self.is_live(now_us):
+                self._wake_racer()
             return Released(self.previous == named, 0)
         held = self.is_live(now_us) and self.claimed
         if hold:
@@ -108,14 +122,16 @@ class LockModel:
         self.queue.pop(owner, None)
         self.owner, self.end_us, self.claimed, self.holds = "", 0, False, []
         self.previous = named if held else ""
-        self._hand_over("", now_us)
+        if self._hand_over("", now_us) is None:
+            self._wake_racer()
         return Released(held, 0)
 
     def renew(self, owner: str, ttl_us: int, now_us: int) -> int:
         """``lock.renew`` of one lease: its fence, or 0."""
         if self.owner != owner or not self.claimed or self.end_us <= now_us:
             return 0
-        self.ttl_us, self.end_us = ttl_us, now_us + ttl_us
+        self.end_us = max(now_us + ttl_us, self.end_us if len(self.holds) > 1 else 0)
+        self.ttl_us = self.end_us - now_us
         return self.fence
 
     def _re_anchor(self, now_us: int) -> None:
@@ -130,10 +146,18 @@ class LockModel:
     def _hold(self, owner: str, ttl_us: int, hold: str, now_us: int) -> Acquired:
         if not self.claimed:
             self.queue.pop(owner, None)
-        self.claimed, self.ttl_us, self.end_us = True, ttl_us, now_us + ttl_us
+        shared = self.holds and self.holds != [hold]
+        self.end_us = max(now_us + ttl_us, self.end_us if shared else 0)
+        self.claimed, self.ttl_us = True, self.end_us - now_us
         if hold and hold not in self.holds:
             self.holds.append(hold)
         return Acquired(True, self.fence, 0, -1)
+
+    def _wake_racer(self) -> None:
+        while self.racers:
+            token = next(iter(self.racers))
+            if self.publish(self.racers.pop(token), f"{token} free"):
+                return
 
     def _hand_over(self, me: str, now_us: int) -> str | None:
         tried: set[str] = set()

@@ -17,7 +17,7 @@ TTLS = st.sampled_from([1000, 500_000, 5_000_000, 100_000_000])
 
 
 class LockMachine(RuleBasedStateMachine):
-    """Mailbox 0 and 1 are subscribed or not, as the machine likes; '' polls, '-' tries once."""
+    """Mailbox 0 and 1 are subscribed or not, as the machine likes; '' polls, '-' tries once, '-<box>' races."""
 
     client: ClassVar[Any]
     prefix: ClassVar[str]
@@ -47,7 +47,7 @@ class LockMachine(RuleBasedStateMachine):
         return reply
 
     def box(self, at: int) -> str:
-        return ["-", "", *self.boxes][at]
+        return ["-", "", *self.boxes, *(f"-{box}" for box in self.boxes)][at]
 
     @rule(by=st.one_of(st.sampled_from([0, 1, 1000, CLAIM_US, 2_500_000, 30_000_000]), st.integers(0, 4_000_000)))
     def time_passes(self, by: int) -> None:
@@ -63,7 +63,7 @@ class LockMachine(RuleBasedStateMachine):
         type(self).subscribe(mailbox, on)
         (self.listening.add if on else self.listening.discard)(mailbox)
 
-    @rule(who=st.integers(0, 4), ttl=TTLS, box=st.integers(0, 3), hold=st.sampled_from(["", "", "h1", "h2"]))
+    @rule(who=st.integers(0, 4), ttl=TTLS, box=st.integers(0, 5), hold=st.sampled_from(["", "", "h1", "h2"]))
     def acquire(self, who: int, ttl: int, box: int, hold: str) -> None:
         owner, mailbox, fence = self.owners[who], self.box(box), self.model.fence
         reply = self.eval("lock.acquire", owner, ttl, mailbox, hold, "")
