@@ -10,7 +10,6 @@ import logging
 import math
 import threading
 from collections import deque
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -29,8 +28,8 @@ class Keeper:
         self._mutex = threading.Lock()
         self._changed = threading.Event()
         self._forced: deque[Watch] = deque()
-        self._work: SimpleQueue[Batch | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._works = False
+        self._threads: list[threading.Thread] = []
 
     def watch(self, watch: Watch) -> None:
         """From now until it is forgotten or lost."""
@@ -38,9 +37,8 @@ class Keeper:
         self._hub.mailbox.add(watch)
         with self._mutex:
             self._book.add(watch)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="riskscale-keeper", daemon=True)
-                self._thread.start()
+            if not self._works:
+                self._start()
         if self._hub.lasting:  # a bare client's leases hear at their next renewal
             self._hub.mailbox.subscribe()
         self._changed.set()
@@ -60,12 +58,22 @@ class Keeper:
     def close(self) -> None:
         """With the hub, whose leases are released by then."""
         with self._mutex:
-            thread = self._thread
             for watch in list(self._book.watches):
                 self._book.forget(watch)
         self._changed.set()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(1.0)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(1.0)  # unless it hangs in a call
+
+    def _start(self) -> None:
+        self._works = True
+        work: SimpleQueue[Batch | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._run, args=(work,), name="riskscale-keeper", daemon=True),
+            threading.Thread(target=self._renewals, args=(work,), name="riskscale-renewer", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _drop(self, watch: Watch) -> bool:
         with self._mutex:
@@ -77,20 +85,18 @@ class Keeper:
         self._forced.append(watch)  # no more than that: the mailbox is locked meanwhile
         self._changed.set()
 
-    def _run(self) -> None:
-        renewer = threading.Thread(target=self._renewals, name="riskscale-renewer", daemon=True)
-        renewer.start()
+    def _run(self, work: SimpleQueue[Batch | None]) -> None:
         while True:
             self._changed.clear()
             with self._mutex:
                 if not self._book.watches:
-                    self._thread = None
-                    self._work.put(None)
+                    self._works = False
+                    work.put(None)
                     break
                 lost, batches = self._book.look(self._hub.monotonic())
                 at = self._book.next_at()
             for batch in batches:
-                self._work.put(batch)
+                work.put(batch)
             while self._forced:
                 watch = self._forced.popleft()
                 lost += [watch] if self._drop(watch) else []
@@ -98,14 +104,13 @@ class Keeper:
                 self._lose(watch)
             self._changed.wait(None if at == math.inf else max(0.0, at - self._hub.monotonic()))
 
-    def _renewals(self) -> None:
-        while (batch := self._work.get()) is not None:
+    def _renewals(self, work: SimpleQueue[Batch | None]) -> None:
+        while (batch := work.get()) is not None:
             fences: Any = None
-            with suppress(Exception):
-                try:
-                    fences = self._hub.run(batch.call)
-                except Exception as error:
-                    log.warning("%d leases could not be renewed: %s", len(batch.watches), type(error).__name__)
+            try:
+                fences = self._hub.run(batch.call)
+            except Exception as error:
+                log.warning("%d leases could not be renewed: %s", len(batch.watches), type(error).__name__)
             with self._mutex:
                 lost = [] if fences is None else self._book.answered(batch, fences)
                 if fences is None:

@@ -11,6 +11,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "lock.acquire": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "", "", "host 7"]),
     "lock.release": (["lock", "queue", "wait"], ["owner-1", ""]),
     "lock.renew": (["lock"], ["owner-1", 10_000_000]),
+    "lock.acquire_all": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "host 7"]),
     "lock.inspect": (["lock", "queue", "wait"], [10]),
     "rate.gcra": (["gcra"], [*LIMIT, 3, 1, 1]),
     "rate.sliding_log": (["sliding_log"], [*LIMIT, 1, 1]),
