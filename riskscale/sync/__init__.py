@@ -8,12 +8,14 @@ from riskscale.sync.distributed import (
     RedisRateLimitBackend,
     TenantRateLimiter,
 )
+from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lock import Lease, Lock
 from riskscale.sync.rate import RateLimiter
 
 __all__ = [
     "DistributedLock",
+    "Guard",
     "Hub",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
