@@ -8,8 +8,10 @@ from riskscale.errors import (
     LeaseLost,
     RateLimitExceeded,
     RiskscaleError,
+    StaleFence,
     StateError,
 )
+from riskscale.fence import Guard
 from riskscale.lock import DistributedLock, InMemoryLockBackend, Lease, Lock, LockInfo, LuaLockBackend, Waiter
 from riskscale.rate import (
     Decision,
@@ -28,6 +30,7 @@ __all__ = [
     "ArgumentError",
     "Decision",
     "DistributedLock",
+    "Guard",
     "Hub",
     "HubClosed",
     "InMemoryLockBackend",
@@ -45,6 +48,7 @@ __all__ = [
     "RedisLockBackend",
     "RedisRateLimitBackend",
     "RiskscaleError",
+    "StaleFence",
     "StateError",
     "TenantRateLimiter",
     "Waiter",

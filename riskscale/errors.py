@@ -8,6 +8,7 @@
     │   └── HubClosed                    the hub was closed
     ├── AcquireTimeout (TimeoutError)    a lock did not come free in time
     ├── LeaseLost                        a lease ended, or was taken, before its holder let go
+    ├── StaleFence                       a guarded value has seen a newer holder
     └── RateLimitExceeded                a request was refused by a limit
 
 Errors of the Redis client (its connection, its time-outs, READONLY, OOM) pass through as themselves. All of these
@@ -68,6 +69,19 @@ class LeaseLost(RiskscaleError):
 
     def __str__(self) -> str:
         return f"the lease on lock {self.name!r} (fence {self.fence}) is no longer held"
+
+
+class StaleFence(RiskscaleError):
+    """Guarded ``name`` refused ``fence``: ``mark``, a newer one, has read or written it."""
+
+    def __init__(self, name: str, fence: int, mark: int) -> None:
+        super().__init__(name, fence, mark)
+        self.name = name
+        self.fence = fence
+        self.mark = mark
+
+    def __str__(self) -> str:
+        return f"{self.name!r} refused fence {self.fence}: the newer fence {self.mark} has read or written it"
 
 
 class RateLimitExceeded(RiskscaleError):

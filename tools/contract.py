@@ -25,7 +25,7 @@ KEY = re.compile(rf"^-- KEYS\[(?P<index>[^\]]+)\] +(?P<name>\w+) +{TYPE}{RANGE} 
 ARG = re.compile(rf"^-- ARGV\[(?P<index>[^\]]+)\] +(?P<name>\w+) +{TYPE}{RANGE} +(?P<text>\S.*)$")
 RETURN = re.compile(rf"^-- RETURN(?P<item> per item)? +(?P<name>\w+) +{TYPE} +(?P<text>\S.*)$")
 ERROR = re.compile(r"^-- ERROR +(?P<word>RSARG|RSSTATE) +(?P<text>\S.*)$")
-WORD = re.compile(r"^-- (?P<word>REPEAT|FLAGS|TTL) +(?P<text>\S.*)$")
+WORD = re.compile(r"^-- (?P<word>REPEAT|FLAGS|TTL +none) +(?P<text>\S.*)$")
 COMMAND = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
 FLAGS = {"write", "readonly"}
 
@@ -89,7 +89,7 @@ def parse(text: str) -> dict[str, Any]:
         elif (match := WORD.match(line)) and match["word"] == "FLAGS":
             entry["flags"] = match["text"].split()
         elif match:
-            entry[match["word"].lower()] = match["text"]
+            entry[match["word"].split()[0].lower()] = match["text"]
         elif re.match(r"^-- (KEYS|ARGV|RETURN|ERROR|REPEAT|FLAGS|TTL)\b", line) or entry["keys"]:
             raise ContractError(f"not of the grammar: {line}")
         else:
@@ -148,6 +148,7 @@ def readme(contract: dict[str, Any]) -> str:
             each = " per item" if "per" in item else ""
             rows.append(row(f"`{item['name']}`{each}", f"`{item['type']}`", item["text"]))
         rows += ["", *(f"- `{word}`: {text}" for word, text in entry["errors"].items())]
+        rows += [f"- no TTL: {entry['ttl']}"] if "ttl" in entry else []
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"
 

@@ -141,7 +141,7 @@ def judge_round_trip(times: list[float]) -> Finding:
 
 
 def judge_eviction(memory: Info) -> Finding:
-    """A server that evicts forgets who holds a lock; all keys here have a TTL, so volatile-* finds them too."""
+    """A server that evicts forgets who holds a lock: keys of locks have a TTL, so volatile-* finds them too."""
     policy, limit = str(memory.get("maxmemory_policy", "")), int(memory.get("maxmemory", 0))
     if not policy:
         return Finding("eviction", "unknown", "it does not tell its maxmemory-policy", "make sure it is noeviction")

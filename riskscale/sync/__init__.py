@@ -8,6 +8,7 @@ from riskscale.sync.distributed import (
     RedisRateLimitBackend,
     TenantRateLimiter,
 )
+from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
 from riskscale.sync.lock import Lock
@@ -15,6 +16,7 @@ from riskscale.sync.rate import RateLimiter
 
 __all__ = [
     "DistributedLock",
+    "Guard",
     "Hub",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",

@@ -8,6 +8,8 @@ RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
 
 # name -> (roles of the keys, arguments without now_us)
 EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
+    "fence.guard": (["value", "fence"], [7, "the value", 60_000_000]),
+    "fence.read": (["value", "fence"], [7]),
     "lock.acquire": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "", "", "host 7"]),
     "lock.release": (["lock", "queue", "wait"], ["owner-1", ""]),
     "lock.renew": (["lock"], ["owner-1", 10_000_000]),

@@ -261,6 +261,7 @@ def test_no_secret_is_in_a_repr() -> None:
         riskscale.AcquireTimeout("job", 1.5),
         riskscale.LeaseLost("job", 7),
         riskscale.RateLimitExceeded("a", "1/s", 0.5),
+        riskscale.StaleFence("row", 7, 9),
     ],
 )
 def test_errors_pickle(error: riskscale.RiskscaleError) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from riskscale import ArgumentError, Limit
 from riskscale._core.keys import base_key, check_prefix, name_part, tag_part
+from riskscale.fence.calls import GuardKeys
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 
@@ -23,18 +24,19 @@ names = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_catego
 
 
 def all_keys(name: str, tag: str | None, limiter: str, label: str) -> list[bytes]:
-    """Every key that this release makes of some names."""
+    """Every key that this release makes of some names: five of a lock and a guard, then those of a limit."""
     base = base_key("rs1", name, tag)
     plan = Plan("rs1", Limit(1, per=1, name=label), limiter, tag)
-    return [*LockKeys.of(base).all, *plan.keys(name), plan.keys(name)[0] + b":refund:token"]
+    own = [*LockKeys.of(base).all, *GuardKeys.of(base).all]
+    return [*own, *plan.keys(name), plan.keys(name)[0] + b":refund:token"]
 
 
 @given(one=st.tuples(names, st.none() | names, names, names), two=st.tuples(names, st.none() | names, names, names))
 def test_different_names_have_different_keys(one: tuple[str, ...], two: tuple[str, ...]) -> None:
     first, second = all_keys(*one), all_keys(*two)
-    same_lock, same_limit = one[:2] == two[:2], one == two
+    same_name, same_limit = one[:2] == two[:2], one == two
     for (i, a), (j, b) in itertools.product(enumerate(first), enumerate(second)):
-        assert (a == b) == (i == j and (same_lock if i < 3 else same_limit)), (one, two)
+        assert (a == b) == (i == j and (same_name if i < 5 else same_limit)), (one, two)
 
 
 @given(name=names, tag=st.none() | names)

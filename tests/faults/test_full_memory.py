@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from riskscale import Limit
-from riskscale.sync import Hub, Lock, RateLimiter
+from riskscale.sync import Guard, Hub, Lock, RateLimiter
 from riskscale.testing import ServerProcess
 
 
@@ -22,6 +22,8 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
         lock, limiter = Lock(hub, "job", ttl=60), RateLimiter(hub, Limit(10, per=60))
         lease = lock.acquire()
         assert lease is not None and limiter.hit("a")
+        guard = Guard(hub, "row")
+        guard.write("old", fence=7, ttl=60)
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", 1)
         before = dump(client)
@@ -29,6 +31,9 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
             lambda: limiter.hit("a"),
             lambda: limiter.hit("b"),
             lambda: Lock(hub, "other", ttl=60).acquire(timeout=0),
+            lambda: guard.write("the same holder's", fence=7),
+            lambda: guard.write("a newer holder's", fence=8),
+            lambda: Guard(hub, "other").write("new", fence=1),
         ):
             with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory"):
                 refused()
