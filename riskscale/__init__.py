@@ -12,7 +12,16 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
-from riskscale.lock import DistributedLock, InMemoryLockBackend, Lease, Lock, LockInfo, LuaLockBackend, Waiter
+from riskscale.lock import (
+    DistributedLock,
+    InMemoryLockBackend,
+    Lease,
+    Lock,
+    LockInfo,
+    LuaLockBackend,
+    MultiLock,
+    Waiter,
+)
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -42,6 +51,7 @@ __all__ = [
     "LockInfo",
     "LuaLockBackend",
     "MetricsCollector",
+    "MultiLock",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",

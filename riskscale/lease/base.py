@@ -103,7 +103,8 @@ def metadata_text(metadata: Mapping[str, Any] | str | None) -> str:
 class BaseLease:
     """See :class:`riskscale.Lease`."""
 
-    def __init__(self, hub: BaseHub, grants: Sequence[Grant], terms: Terms) -> None:
+    def __init__(self, hub: BaseHub, grants: Sequence[Grant], terms: Terms, name: str) -> None:
+        self._name = name
         self._grants = grants
         self._grant = grants[0]
         self._terms = terms
@@ -113,8 +114,8 @@ class BaseLease:
 
     @property
     def name(self) -> str:
-        """The lock's name."""
-        return self._grant.spec.name
+        """Of what is held."""
+        return self._name
 
     @property
     def token(self) -> str:

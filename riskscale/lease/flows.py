@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from riskscale._core.base import GRACE
+from riskscale._core.base import GRACE, BaseHub
 from riskscale._core.call import Cleanup, Finish, Flow, Listen, Wait
 from riskscale._core.durations import MICRO, Duration
 from riskscale.errors import AcquireTimeout, LeaseLost
@@ -87,10 +87,15 @@ def _ask(
         seen, grant.replicas = yield Finish(call, budget, replicas=(replicas.least, replicas.within))
     if seen.acquired:
         grant.granted(seen, sent)
-        if replicas is not None and replicas.strict and (grant.replicas or 0) < replicas.least:
-            reason = f"reached {grant.replicas} of {replicas.least} replicas"
-            raise AcquireTimeout(grant.spec.name, replicas.within, reason)
+        refuse_too_few(grant, replicas)
     return seen
+
+
+def refuse_too_few(grant: Grant, replicas: Replicas | None) -> None:
+    """AcquireTimeout where fewer replicas have it than must."""
+    if replicas is not None and replicas.strict and (grant.replicas or 0) < replicas.least:
+        reason = f"reached {grant.replicas} of {replicas.least} replicas"
+        raise AcquireTimeout(grant.spec.name, replicas.within, reason)
 
 
 def acquire(
@@ -136,11 +141,15 @@ def _in_time(grant: Grant, budget: float | None, monotonic: Monotonic) -> Flow[b
     return not grant.lost and monotonic() < grant.deadline
 
 
-def renew(grants: Sequence[Grant], ttl: Duration | None, monotonic: Monotonic) -> Flow[None]:
-    """Lengthen leases of one cluster slot from now; LeaseLost where one has ended, which is not changed then."""
+def renew(grants: Sequence[Grant], ttl: Duration | None, hub: BaseHub) -> Flow[None]:
+    """Lengthen leases from now, one call for each cluster slot; LeaseLost where one has ended, which is not changed."""
     ttl_us = None if ttl is None else lease_us(ttl)
     _refuse_settled(grants)
-    yield from _renew(grants, ttl_us, monotonic, None)
+    slots: dict[int, list[Grant]] = {}
+    for grant in grants:
+        slots.setdefault(hub.slot_of(grant.spec.key), []).append(grant)
+    for together in slots.values():
+        yield from _renew(together, ttl_us, hub.monotonic, None)
     _refuse_settled(grants)
 
 

@@ -24,8 +24,8 @@ log = logging.getLogger("riskscale.lease")
 class Lease(BaseLease):
     """What is held for a time. ``async with lease:`` releases it at the end."""
 
-    def __init__(self, hub: Hub, grants: Sequence[Grant], terms: Terms) -> None:
-        super().__init__(hub, grants, terms)
+    def __init__(self, hub: Hub, grants: Sequence[Grant], terms: Terms, name: str) -> None:
+        super().__init__(hub, grants, terms, name)
         self._hub = hub
         self._lost: asyncio.Event | None = None
         self._entered_by: asyncio.Task[Any] | None = None
@@ -55,7 +55,7 @@ class Lease(BaseLease):
             ArgumentError: ``ttl`` is not from 1 ms to 366 days.
         """
         try:
-            await self._hub.drive(flows.renew(self._grants, ttl, self._monotonic))
+            await self._hub.drive(flows.renew(self._grants, ttl, self._hub))
         except LeaseLost:
             self._hear()
             raise
@@ -194,7 +194,7 @@ class Leased:
         raise NotImplementedError
 
     def _lease(self, *grants: Grant) -> Lease:
-        return Lease(self._hub, grants, self._terms)
+        return Lease(self._hub, grants, self._terms, self._name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self._name!r}>"

@@ -100,6 +100,19 @@ class LockModel:
                 return self._hold(owner, ttl_us, hold, now_us)
         return None
 
+    def can_be_had(self, owner: str, now_us: int) -> bool:
+        """Whether ``lock.acquire_all`` would take it."""
+        if self.is_live(now_us):
+            return self.owner == owner
+        return not any(waiter.alive_until > now_us for token, waiter in self.queue.items() if token != owner)
+
+    def take(self, owner: str, ttl_us: int, now_us: int) -> None:
+        """What ``lock.acquire_all`` does to each of its locks."""
+        if not (self.is_live(now_us) and self.owner == owner):
+            self.queue.pop(owner, None)
+            self._grant(owner, ttl_us, True, now_us)
+        self.claimed, self.ttl_us, self.end_us = True, ttl_us, now_us + ttl_us
+
     def release(self, owner: str, now_us: int, hold: str = "") -> Released:
         """``lock.release``."""
         self._re_anchor(now_us)

@@ -76,6 +76,14 @@ def release(keys: LockKeys, owner: str, hold: str = "") -> Call[tuple[bool, floa
     return Call("lock.release", keys.all, (owner, hold), lambda reply: (reply[0] == 1, reply[2] / MICRO))
 
 
+def acquire_all(
+    locks: Sequence[LockKeys], owner: str, ttl_us: int, metadata: str = ""
+) -> Call[tuple[bool, float, list[int]]]:
+    """Take all or none: whether they were taken, when, and the fence of each."""
+    keys = tuple(key for lock in locks for key in lock.all)
+    return Call("lock.acquire_all", keys, (owner, ttl_us, metadata), _all_seen)
+
+
 def inspect(keys: LockKeys, most: int = 0) -> Call[LockInfo]:
     """Look, without changing anything."""
     return Call("lock.inspect", keys.all, (most,), _info)
@@ -84,6 +92,11 @@ def inspect(keys: LockKeys, most: int = 0) -> Call[LockInfo]:
 def _seen(reply: Sequence[Any]) -> Seen:
     acquired, fence, wait_us, rank, at_us = reply
     return Seen(acquired == 1, fence, wait_us / MICRO, rank, at_us / MICRO)
+
+
+def _all_seen(reply: Sequence[Any]) -> tuple[bool, float, list[int]]:
+    acquired, _, at_us, *fences = reply
+    return acquired == 1, at_us / MICRO, fences
 
 
 def _info(reply: Sequence[Any]) -> LockInfo:

@@ -12,6 +12,7 @@ from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
 from riskscale.sync.lock import Lock
+from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import RateLimiter
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Lease",
     "Lock",
     "LuaLockBackend",
+    "MultiLock",
     "RateLimiter",
     "RedisRateLimitBackend",
     "TenantRateLimiter",

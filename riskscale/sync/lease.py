@@ -23,8 +23,8 @@ log = logging.getLogger("riskscale.lease")
 class Lease(BaseLease):
     """What is held for a time; see :class:`riskscale.Lease`."""
 
-    def __init__(self, hub: Hub, grants: Sequence[Grant], terms: Terms) -> None:
-        super().__init__(hub, grants, terms)
+    def __init__(self, hub: Hub, grants: Sequence[Grant], terms: Terms, name: str) -> None:
+        super().__init__(hub, grants, terms, name)
         self._hub = hub
         self._lost: threading.Event | None = None
         self._mutex = threading.RLock()
@@ -47,7 +47,7 @@ class Lease(BaseLease):
     def renew(self, ttl: Duration | None = None) -> None:
         """See :meth:`riskscale.Lease.renew`."""
         try:
-            self._hub.drive(flows.renew(self._grants, ttl, self._monotonic))
+            self._hub.drive(flows.renew(self._grants, ttl, self._hub))
         except LeaseLost:
             self._hear()
             raise
@@ -153,7 +153,7 @@ class Leased:
         raise NotImplementedError
 
     def _lease(self, *grants: Grant) -> Lease:
-        return Lease(self._hub, grants, self._terms)
+        return Lease(self._hub, grants, self._terms, self._name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self._name!r}>"
