@@ -1,6 +1,7 @@
 """riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
 
 from riskscale._core.hub import Hub
+from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
     ArgumentError,
@@ -39,6 +40,7 @@ __all__ = [
     "ArgumentError",
     "Decision",
     "DistributedLock",
+    "Election",
     "Guard",
     "Hub",
     "HubClosed",

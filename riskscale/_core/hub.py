@@ -35,7 +35,7 @@ log = logging.getLogger("riskscale.hub")
 class Releasable(Protocol):
     """A lease that the hub gives back when it closes."""
 
-    async def release(self) -> None: ...
+    async def give_back(self) -> None: ...
 
 
 class Hub(BaseHub):
@@ -183,7 +183,7 @@ class Hub(BaseHub):
 
     async def _give_back(self, lease: Releasable) -> None:
         try:
-            await lease.release()
+            await lease.give_back()
         except Exception as error:
             log.warning("a lease could not be released while closing: %s", type(error).__name__)
 

@@ -154,6 +154,11 @@ class BaseLease:
         return max(0.0, min(grant.deadline for grant in self._grants) - self._monotonic())
 
     @property
+    def over(self) -> bool:
+        """Whether there is nothing left of it: lost, or released."""
+        return self.remaining() == 0.0
+
+    @property
     def _is_lost(self) -> bool:
         return any(grant.lost for grant in self._grants)
 

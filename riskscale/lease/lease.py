@@ -38,7 +38,8 @@ class Lease(BaseLease):
     @property
     def lost(self) -> asyncio.Event:
         """Set when the lease is over, or was taken: a little before its end (a twentieth of the ttl, 0.1 s at most)
-        where it was not renewed, as soon as this process hears of it otherwise. Never set by a release."""
+        where it was not renewed, as soon as this process hears of it otherwise. Also where the
+        hub gives it back because it closes; never by ``release()``."""
         if self._lost is None:
             self._lost = asyncio.Event()
             if self._was_told or self._is_lost:
@@ -78,6 +79,17 @@ class Lease(BaseLease):
             if self._settled:
                 self._hub._leases.discard(self)
                 self._unwatch()
+
+    async def give_back(self) -> None:
+        """Release it on behalf of its holder, who hears of it through ``lost``: the hub closes, a leader resigns."""
+        try:
+            await self.release()
+        except LeaseLost:
+            pass
+        finally:
+            self._was_told = True
+            if self._lost is not None:
+                self._lost.set()
 
     async def __aenter__(self) -> Lease:
         if self._is_lost:  # before it began: nobody would cancel the block

@@ -8,6 +8,7 @@ from riskscale.sync.distributed import (
     RedisRateLimitBackend,
     TenantRateLimiter,
 )
+from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
@@ -17,6 +18,7 @@ from riskscale.sync.rate import RateLimiter
 
 __all__ = [
     "DistributedLock",
+    "Election",
     "Guard",
     "Hub",
     "InMemoryLockBackend",

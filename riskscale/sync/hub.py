@@ -36,7 +36,7 @@ log = logging.getLogger("riskscale.hub")
 class Releasable(Protocol):
     """A lease that the hub gives back when it closes."""
 
-    def release(self) -> None: ...
+    def give_back(self) -> None: ...
 
 
 class Hub(BaseHub):
@@ -107,7 +107,7 @@ class Hub(BaseHub):
     def _give_back(self) -> None:
         for lease in list(self._leases):
             try:
-                lease.release()
+                lease.give_back()
             except Exception as error:
                 log.warning("a lease could not be released while closing: %s", type(error).__name__)
 

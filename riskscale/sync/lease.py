@@ -67,6 +67,17 @@ class Lease(BaseLease):
                 self._hub._leases.discard(self)
                 self._unwatch()
 
+    def give_back(self) -> None:
+        """See :meth:`riskscale.Lease.give_back`."""
+        try:
+            self.release()
+        except LeaseLost:
+            pass
+        finally:
+            self._was_told = True
+            if self._lost is not None:
+                self._lost.set()
+
     def __enter__(self) -> Lease:
         if self._is_lost:
             raise LeaseLost(self.name, self.fence)
