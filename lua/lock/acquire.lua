@@ -82,16 +82,68 @@ if not ttl_us then return out_of_range('ttl_us', 1000, 31622400000000) end
 if mailbox ~= '' and not is_token(mailbox) then return rsarg('mailbox', "must be a token or ''") end
 if hold ~= '' and not is_token(hold) then return rsarg('hold', "must be a token or ''") end
 if #metadata > 1024 then return rsarg('metadata', 'must be at most 1024 bytes') end
--- >>> _lib/lock
--- One lock: a hash (owner, fence, end of the lease, ...), a zset of waiters in order of arrival, and a hash
--- of what is known of each waiter: token -> 'alive_until|mailbox', '!mailbox' -> one that left a grant unanswered,
--- '~token' -> mailbox of one who races for it and is not in the queue.
+-- >>> _lib/queue
+-- Those who wait: a zset in order of arrival, and a hash of what is known of each: token -> 'alive_until|mailbox'
+-- and what else its script adds, '!mailbox' -> one that left a grant unanswered, '~token' -> mailbox of one who races and
+-- is not in the queue. They are the last two KEYS.
 local CLAIM_US = 1000000 -- at least twice the longest wait_us of a poller, or no poller is ever served
-local LOCK, QUEUE, WAIT = KEYS[1], KEYS[2], KEYS[3]
+local BOX_ALIVE_US = 30000000
+local QUEUE, WAIT = KEYS[#KEYS - 1], KEYS[#KEYS]
+local waiting, known = redis.pcall('ZCARD', QUEUE), redis.pcall('HLEN', WAIT)
+local is_queue = type(waiting) == 'number' and type(known) == 'number'
+local time_us = now_us -- what the times of waiters are compared with
+local function leave(token)
+  if waiting > 0 and redis.call('ZREM', QUEUE, token) == 1 then
+    redis.call('HDEL', WAIT, token)
+    waiting = waiting - 1
+  end
+end
+local function condemn(box) -- until it calls again
+  redis.call('HSET', WAIT, '!' .. box, '1')
+  redis.call('PEXPIRE', WAIT, life_ms(BOX_ALIVE_US + 60000000))
+end
+local boxes = {} -- the mailboxes tried in this call; one that was not reached is not tried again
+local function is_condemned(box) return redis.call('HEXISTS', WAIT, '!' .. box) == 1 end
+local function reached(box, message)
+  if boxes[box] == false then return false end
+  boxes[box] = (boxes[box] or not is_condemned(box)) and redis.call('PUBLISH', box, message) > 0
+  return boxes[box]
+end
+-- Goes through the first 1000 waiters, `chunk` at a time: the dead leave, the others (and the caller `me`, who is here)
+-- are each given to offer(token, mailbox, rest of the record). It replies 'next'; or 'stop'; or 'tell' when nobody else
+-- is served: then one waiter of another mailbox is told to look again when the claims are over.
+local function walk(me, chunk, offer)
+  local at, seen, most, telling = 0, 0, 1000, false
+  while waiting > 0 and seen < most do
+    local tokens = redis.call('ZRANGE', QUEUE, digits(at), digits(at + chunk - 1))
+    if #tokens == 0 then return end
+    local records, before = redis.call('HMGET', WAIT, unpack(tokens)), waiting
+    for i, token in ipairs(tokens) do
+      local alive_until, box, rest = string.match(records[i] or '0|', '^(%d+)|([^|]*)(.*)$')
+      local alive = tonumber(alive_until) > time_us
+      seen = seen + 1
+      if not telling then
+        if alive or token == me then
+          local answer = offer(token, box, rest)
+          if answer == 'stop' then return end
+          if answer == 'tell' then telling, most = true, seen + 100 end
+        else
+          leave(token)
+        end
+      end
+      if telling and alive and box ~= '' and boxes[box] == nil
+        and reached(box, token .. ' ' .. digits(CLAIM_US + 1000)) then return end
+    end
+    at, chunk = at + #tokens - (before - waiting), 100
+  end
+end
+-- <<< _lib/queue
+-- >>> _lib/lock
+-- One lock: a hash (owner, fence, end of the lease, ...), and those who wait for it.
+local LOCK = KEYS[1]
 if LOCK == QUEUE or LOCK == WAIT or QUEUE == WAIT then return rsarg('KEYS', 'must be three different keys') end
 local found = redis.pcall('HMGET', LOCK, 'owner', 'fence', 'end_us', 'ttl_us', 'claimed', 'previous', 'holds')
-local waiting, known = redis.pcall('ZCARD', QUEUE), redis.pcall('HLEN', WAIT)
-if not found[1] and found.err or type(waiting) ~= 'number' or type(known) ~= 'number' then
+if not found[1] and found.err or not is_queue then
   return redis.error_reply('RSSTATE a key of the lock holds another type')
 end
 local lock = {
@@ -108,12 +160,6 @@ local function keep() -- the fence outlives the lease, so that the next one is h
   local lease_us = is_live() and lock.end_us - now_us or 0
   redis.call('PEXPIRE', LOCK, life_ms(lease_us + math.max(lock.ttl_us, 60000000)))
 end
-local function leave(token)
-  if waiting > 0 and redis.call('ZREM', QUEUE, token) == 1 then
-    redis.call('HDEL', WAIT, token)
-    waiting = waiting - 1
-  end
-end
 local function grant(token, lease_us, claimed)
   lock.owner, lock.ttl_us, lock.claimed, lock.holds = token, lease_us, claimed, ''
   lock.fence = math.max(lock.fence + 1, now_us)
@@ -124,46 +170,48 @@ local function grant(token, lease_us, claimed)
 end
 -- Gives the free lock to the first waiter who is alive and can be reached; returns its token, or nil. `me` is
 -- the caller's token: it is here, so it needs no message. A poller ('' for a mailbox) is granted unseen and finds
--- out at its next poll; a mailbox must be subscribed. Each mailbox is tried once. The next waiter of another
--- mailbox is told to look again when the claim is over. At most 1000 waiters are looked at in one call.
+-- out at its next poll; a mailbox must be subscribed.
 local function hand_over(me)
-  local tried, granted, at, seen, most = {}, nil, 0, 0, 1000
-  local function reached(box, message)
-    if tried[box] then return false end
-    tried[box] = true
-    return redis.call('HEXISTS', WAIT, '!' .. box) == 0 and redis.call('PUBLISH', box, message) > 0
-  end
-  while waiting > 0 and seen < most do
-    local tokens = redis.call('ZRANGE', QUEUE, digits(at), digits(at + 99))
-    if #tokens == 0 then return granted end
-    local records = redis.call('HMGET', WAIT, unpack(tokens))
-    for i, token in ipairs(tokens) do
-      local alive_until, box = string.match(records[i] or '0|', '^(%d+)|(.*)$')
-      local alive = tonumber(alive_until) > now_us
-      seen, at = seen + 1, at + 1
-      if granted then
-        if alive and box ~= '' and reached(box, token .. ' ' .. digits(CLAIM_US + 1000)) then return granted end
-      elseif token == me then
-        return me
-      elseif not alive then
-        leave(token)
-        at = at - 1
-      elseif box == '' or reached(box, token .. ' grant') then
-        grant(token, CLAIM_US, false)
-        granted, most = token, seen + 100
-      end
+  local winner
+  walk(me, 100, function(token, box)
+    if token == me then
+      winner = me
+      return 'stop'
+    elseif box ~= '' and not reached(box, token .. ' grant') then
+      return 'next'
     end
-  end
-  return granted
+    grant(token, CLAIM_US, false)
+    winner = token
+    return 'tell'
+  end)
+  return winner
 end
 -- <<< _lib/lock
-local BOX_ALIVE_US, POLL_ALIVE_US, POLL_US, LOOK_US = 30000000, 2500000, 500000, 10000000
-local polls, waits, races = mailbox == '', string.sub(mailbox, 1, 1) ~= '-', false
-if not waits then
-  mailbox, races = string.sub(mailbox, 2), mailbox ~= '-'
+-- >>> _lib/join
+-- A waiter joins the queue, or shows that it is alive; a poller ('' for a mailbox) must show it more often.
+local polls, waits = mailbox == '', string.sub(mailbox, 1, 1) ~= '-'
+if waits and not polls then redis.call('HDEL', WAIT, '!' .. mailbox) end -- it calls, so it is alive
+local function join(rest)
+  local rank = redis.call('ZRANK', QUEUE, owner)
+  if not rank then
+    local last = redis.call('ZREVRANGE', QUEUE, '0', '0', 'WITHSCORES')
+    redis.call('ZADD', QUEUE, digits(math.max(time_us, tonumber(last[2] or 0) + 1)), owner)
+    rank = waiting
+  end
+  redis.call('HSET', WAIT, owner, digits(time_us + (polls and 2500000 or BOX_ALIVE_US)) .. '|' .. mailbox .. rest)
+  local life = life_ms(BOX_ALIVE_US + 60000000)
+  redis.call('PEXPIRE', QUEUE, life)
+  redis.call('PEXPIRE', WAIT, life)
+  return rank
 end
-if mailbox ~= '' then redis.call('HDEL', WAIT, '!' .. mailbox) end -- it calls, so it is alive
-
+-- When to look again: in turn, so that not all of them look at once.
+local function look_us(lease_us, rank)
+  return math.max(1000, math.min(lease_us + 1000 + rank * CLAIM_US, polls and 500000 or 10000000))
+end
+-- <<< _lib/join
+local races = not waits and mailbox ~= '-'
+local box = waits and mailbox or string.sub(mailbox, 2)
+if races then redis.call('HDEL', WAIT, '!' .. box) end
 local function hold_it()
   if not lock.claimed then leave(owner) end
   if races then redis.call('HDEL', WAIT, '~' .. owner) end
@@ -175,7 +223,7 @@ local function hold_it()
   end
   keep() -- first, because it passes when memory is full, and what follows it in a script then passes too
   redis.call('HSET', LOCK, 'end_us', digits(lock.end_us), 'ttl_us', digits(lock.ttl_us), 'claimed', '1', 'holds', lock.holds,
-    'mailbox', mailbox, 'metadata', metadata)
+    'mailbox', box, 'metadata', metadata)
   return { 1, lock.fence, 0, -1, now_us }
 end
 if lock.owner == owner and is_live() then return hold_it() end -- a claim, a renewal or a repeat
@@ -184,10 +232,7 @@ if not is_live() then
   if lock.owner ~= '' and not lock.claimed then -- the grant was left unanswered: that waiter is gone
     local silent = string.match(redis.call('HGET', WAIT, lock.owner) or '', '|(.+)$')
     leave(lock.owner)
-    if silent and lock.owner ~= owner then
-      redis.call('HSET', WAIT, '!' .. silent, '1')
-      redis.call('PEXPIRE', WAIT, life_ms(BOX_ALIVE_US + 60000000))
-    end
+    if silent and lock.owner ~= owner then condemn(silent) end
   end
   local winner = hand_over(owner)
   if not winner or winner == owner then
@@ -197,20 +242,9 @@ if not is_live() then
   end
 end
 if races then
-  redis.call('HSET', WAIT, '~' .. owner, mailbox)
+  redis.call('HSET', WAIT, '~' .. owner, box)
   redis.call('PEXPIRE', WAIT, life_ms(BOX_ALIVE_US + 60000000))
 end
 if not waits then return { 0, lock.fence, math.max(lock.end_us - now_us, 1000), -1, now_us } end
-
-local rank = redis.call('ZRANK', QUEUE, owner)
-if not rank then
-  local last = redis.call('ZREVRANGE', QUEUE, '0', '0', 'WITHSCORES')
-  redis.call('ZADD', QUEUE, digits(math.max(now_us, tonumber(last[2] or 0) + 1)), owner)
-  rank = waiting
-end
-redis.call('HSET', WAIT, owner, digits(now_us + (polls and POLL_ALIVE_US or BOX_ALIVE_US)) .. '|' .. mailbox)
-local life = life_ms(BOX_ALIVE_US + 60000000)
-redis.call('PEXPIRE', QUEUE, life)
-redis.call('PEXPIRE', WAIT, life)
-local wait_us = lock.end_us - now_us + 1000 + rank * CLAIM_US
-return { 0, lock.fence, math.max(1000, math.min(wait_us, polls and POLL_US or LOOK_US)), rank, now_us }
+local rank = join('')
+return { 0, lock.fence, look_us(lock.end_us - now_us, rank), rank, now_us }
