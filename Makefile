@@ -7,7 +7,7 @@ REDIS_URL ?=
 export REDIS_URL
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients bench check lua clean
+.PHONY: help venv demo test test-redis test-matrix test-clients bench bench-locks check lua clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server
 
-bench: $(V)/with-bench ## side by side with other libraries [REDIS_URL=...]
-	$(PY) -m benchmarks $(and $(REDIS_URL),--redis $(REDIS_URL))
+bench: $(V)/with-bench ## side by side with other libraries, on a server of its own
+	$(PY) -m benchmarks
+
+bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many held [REDIS_URL=...]
+	$(PY) -m benchmarks.locks $(and $(REDIS_URL),--redis $(REDIS_URL))
 
 check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/ruff check .

@@ -23,20 +23,7 @@ def blocking(url: str, settings: Settings) -> list[Row]:
     """One thread, one connection."""
     with redis.Redis.from_url(url) as client:
         singles = contenders.ours(client) | contenders.rivals(url, client)
-        many = contenders.batches(client)
-        seen = {name: _round_trips(client, act) for name, act in (singles | many).items()}
-        shapes = {name: shape(commands) for name, commands in seen.items() if name in singles}
-        works: dict[str | Shape, Work] = {name: _repeated(act) for name, act in (singles | many).items()}
-        for each in set(shapes.values()):
-            works[each] = _repeated(_bare(client, each))
-        taken = seconds_per_operation(works, settings)
-        rows = []
-        for name in singles | many:
-            decisions = contenders.BATCH if name in many else 1
-            alone = shapes[name.removesuffix(f" hit_many {decisions}")]
-            rows.append(_row(name, taken[name], taken[alone], decisions) | {"round_trips": len(seen[name]) / decisions})
-        bare = next(taken[each] for each in shapes.values() if len(each) == 1)
-        return [_row("bare EVALSHA", bare, bare, 1) | {"round_trips": 1.0}, *rows]
+        return beside_bare(client, singles, settings, contenders.batches(client))
 
 
 def concurrent(url: str, settings: Settings) -> list[Row]:
@@ -44,17 +31,47 @@ def concurrent(url: str, settings: Settings) -> list[Row]:
     with asyncio.Runner() as runner, redis.Redis.from_url(url) as observer:
         client = redis.asyncio.Redis.from_url(url, max_connections=2 * max(settings.callers))
         acts = contenders.ours_async(client) | contenders.rivals_async(url, client)
-        shapes: dict[str, Shape] = {}
-        for name, act in acts.items():
-            shapes[name] = shape(_round_trips(observer, lambda act=act: runner.run(_spread(act, 1, 1))))  # type: ignore[misc]
-        everything: dict[str | Shape, AsyncOperation] = dict(acts.items())
-        for each in set(shapes.values()):
-            everything[each] = _bare_async(client, observer.script_load(BARE), each)
-        rows: list[Row] = []
-        for callers in settings.callers:
-            rows += _at(runner, everything, shapes, callers, settings)
+        rows = beside_bare_async(runner, client, observer, acts, settings)
         runner.run(client.aclose())
         return rows
+
+
+def beside_bare(
+    client: redis.Redis,
+    singles: Mapping[str, Operation],
+    settings: Settings,
+    many: Mapping[str, Operation] | None = None,
+) -> list[Row]:
+    """Each operation, and each of a batch's decisions, beside as many bare calls of the same shape."""
+    acts = {**singles, **(many or {})}
+    seen = {name: _round_trips(client, act) for name, act in acts.items()}
+    shapes = {name: shape(seen[name]) for name in singles}
+    works: dict[str | Shape, Work] = {name: _repeated(act) for name, act in acts.items()}
+    for each in set(shapes.values()):
+        works[each] = _repeated(_bare(client, each))
+    taken = seconds_per_operation(works, settings)
+    rows = [_bare_row(shapes, taken)]
+    for name in acts:
+        decisions = 1 if name in singles else contenders.BATCH
+        alone = shapes[name.removesuffix(f" hit_many {decisions}")]
+        rows.append(_row(name, taken[name], taken[alone], decisions) | {"round_trips": len(seen[name]) / decisions})
+    return rows
+
+
+def beside_bare_async(
+    runner: asyncio.Runner, client: Any, observer: redis.Redis, acts: Mapping[str, AsyncOperation], settings: Settings
+) -> list[Row]:
+    """The same for asyncio, by as many concurrent callers as the settings say."""
+    shapes: dict[str, Shape] = {}
+    for name, act in acts.items():
+        shapes[name] = shape(_round_trips(observer, lambda act=act: runner.run(_spread(act, 1, 1))))  # type: ignore[misc]
+    everything: dict[str | Shape, AsyncOperation] = dict(acts.items())
+    for each in set(shapes.values()):
+        everything[each] = _bare_async(client, observer.script_load(BARE), each)
+    rows: list[Row] = []
+    for callers in settings.callers:
+        rows += _at(runner, everything, shapes, callers, settings)
+    return rows
 
 
 def _at(
@@ -70,9 +87,10 @@ def _at(
     for act in acts.values():  # every connection is made before the clock runs
         work(act)(4 * callers)
     taken = seconds_per_operation({name: work(act) for name, act in acts.items()}, settings)
-    rows = [_row(name, taken[name], taken[alone], 1) for name, alone in shapes.items()]
-    bare = taken[next(iter(shapes.values()))]
-    return [{"callers": callers} | row for row in [_row("bare EVALSHA", bare, bare, 1), *rows]]
+    rows = [_bare_row(shapes, taken)]
+    for name, alone in shapes.items():
+        rows.append(_row(name, taken[name], taken[alone], 1) | {"round_trips": float(len(alone))})
+    return [{"callers": callers} | row for row in rows]
 
 
 async def _spread(act: Callable[[], Awaitable[object]], callers: int, count: int) -> None:
@@ -84,6 +102,13 @@ async def _spread(act: Callable[[], Awaitable[object]], callers: int, count: int
 
     least, more = divmod(count, callers)
     await asyncio.gather(*(caller(least + (number < more)) for number in range(callers)))
+
+
+def _bare_row(shapes: Mapping[str, Shape], taken: Mapping[str | Shape, list[float]]) -> Row:
+    """The bare calls that the first operation is held against."""
+    alone = next(iter(shapes.values()))
+    name = "bare EVALSHA" if len(alone) == 1 else f"{len(alone)} bare EVALSHA"
+    return _row(name, taken[alone], taken[alone], 1) | {"round_trips": float(len(alone))}
 
 
 def _row(name: str, taken: list[float], bare: list[float], decisions: int) -> Row:
@@ -104,14 +129,14 @@ def _round_trips(client: Any, act: Operation) -> list[list[bytes]]:
     return sent(client, act)
 
 
-def _words(sha: str, keys: int, arguments: int) -> tuple[Any, ...]:
+def bare_words(sha: str, keys: int, arguments: int) -> tuple[Any, ...]:
     """What is sent in place of the real words: keys of a usual length, numbers as arguments."""
     return sha, keys, *(f"bench:rs1:{{tenant}}:rate:{number}" for number in range(keys)), *("1000000",) * arguments
 
 
 def _bare(client: Any, like: Shape) -> Operation:
     sha = client.script_load(BARE)
-    calls = [_words(sha, *each) for each in like]
+    calls = [bare_words(sha, *each) for each in like]
 
     def act() -> None:
         for words in calls:
@@ -121,7 +146,7 @@ def _bare(client: Any, like: Shape) -> Operation:
 
 
 def _bare_async(client: Any, sha: str, like: Shape) -> AsyncOperation:
-    calls = [_words(sha, *each) for each in like]
+    calls = [bare_words(sha, *each) for each in like]
 
     async def act() -> None:
         for words in calls:

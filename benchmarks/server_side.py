@@ -17,7 +17,7 @@ import riskscale.sync
 from benchmarks import contenders
 from benchmarks.report import Row
 from benchmarks.rounds import Settings, ratio, turns
-from benchmarks.wire import server_us
+from benchmarks.wire import cost
 from riskscale.rate.limit import ALGORITHMS, Limit
 
 BATCH: Final = contenders.BATCH
@@ -78,7 +78,7 @@ def microseconds(client: redis.Redis, subject: Subject, calls: int) -> float:
         for _ in range(repeats):
             subject.act()
 
-    return server_us(client, work) / repeats / subject.decisions
+    return cost(client, work).total_us / repeats / subject.decisions
 
 
 def script(client: redis.Redis, text: str, keys: list[str]) -> Subject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 Shape = tuple[tuple[int, int], ...]
@@ -11,6 +12,7 @@ Shape = tuple[tuple[int, int], ...]
 
 _WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _HANDSHAKE = {b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"SCRIPT"}
+_SCRIPTS = ("evalsha", "eval")
 _END = b"benchmarks-end"
 
 
@@ -34,17 +36,40 @@ def shape(commands: list[list[bytes]]) -> Shape:
     return tuple(_keys_and_arguments(words) for words in commands)
 
 
-def server_us(client: Any, act: Callable[[], object]) -> float:
-    """Microseconds that the server spent on ``act``, by INFO commandstats.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the server did: how often it ran each command, and for how many microseconds."""
 
-    A script's time holds that of the commands it runs, which are counted again under their own names; so where there
-    are scripts they alone count. What this client itself asks in between does not.
-    """
-    client.config_resetstat()
+    commands: dict[str, int]
+    us: dict[str, int]
+
+    @property
+    def scripts(self) -> int:
+        """Of all commands those that were sent as scripts."""
+        return sum(self.commands.get(name, 0) for name in _SCRIPTS)
+
+    @property
+    def total_us(self) -> int:
+        """A script's time holds that of the commands it runs; so where there are scripts they alone count."""
+        return sum(self.us.get(name, 0) for name in _SCRIPTS) or sum(self.us.values())
+
+
+def cost(client: Any, act: Callable[[], object]) -> Cost:
+    """Of ``act``, by INFO commandstats before and after; what this client itself asks in between does not count."""
+    before = _commandstats(client)
     act()
-    stats = {name.removeprefix("cmdstat_"): each["usec"] for name, each in client.info("commandstats").items()}
-    scripts = stats.get("evalsha", 0) + stats.get("eval", 0)
-    return float(scripts or sum(us for name, us in stats.items() if not name.startswith(("config", "info"))))
+    after = _commandstats(client)
+
+    def more(field: str) -> dict[str, int]:
+        grown = {name: each[field] - before.get(name, {}).get(field, 0) for name, each in after.items()}
+        return {name: count for name, count in grown.items() if count}
+
+    return Cost(more("calls"), more("usec"))
+
+
+def _commandstats(client: Any) -> dict[str, dict[str, int]]:
+    stats = {name.removeprefix("cmdstat_"): each for name, each in client.info("commandstats").items()}
+    return {name: each for name, each in stats.items() if name != "info"}
 
 
 def _keys_and_arguments(words: list[bytes]) -> tuple[int, int]:

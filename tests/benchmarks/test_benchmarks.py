@@ -53,5 +53,5 @@ def test_turns_begin_with_another_each_round() -> None:
 def test_a_bare_call_has_the_shape_of_what_it_stands_for() -> None:
     commands = [[b"EVALSHA", b"sha", b"2", b"k", b"l", b"1", b"2", b""], [b"SET", b"k", b"v", b"NX"]]
     assert shape(commands) == ((2, 3), (1, 2))
-    sha, keys, *words = client_side._words("sha", 2, 3)
+    sha, keys, *words = client_side.bare_words("sha", 2, 3)
     assert (sha, keys, len(words)) == ("sha", 2, 5)
