@@ -4,7 +4,11 @@ PYTHON ?= python3
 V := .venv
 PY := $(V)/bin/python
 REDIS_URL ?=
+ifneq ($(REDIS_URL),)
 export REDIS_URL
+else
+unexport REDIS_URL # an empty one is none: libraries that are measured beside read it too
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-redis test-matrix test-clients bench bench-locks check lua clean

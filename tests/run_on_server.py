@@ -78,7 +78,9 @@ def wait_for(url: str, started: str) -> None:
 def run_suite(origin: str, url: str | None) -> int:
     """The suite on somebody else's server, or (None) on one that its own fixtures start and stop."""
     print(f"test-redis: on {origin}", flush=True)
-    environment = {**os.environ, "REDIS_URL": url or ""}
+    environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    if url:
+        environment["REDIS_URL"] = url  # never "": libraries that are measured beside read it too
     command = [sys.executable, "-m", "pytest", "-q", "--backend", "server", *sys.argv[1:]]
     return run_pytest(command, environment)
 
