@@ -60,9 +60,10 @@ class Simulation:
         span: float = 4.0,
         faults: bool = True,
         ttl: float = 0.5,
+        hold: float = 0.03,
     ) -> None:
         self.random = random.Random(str(seed))
-        self.now, self.ttl = START, ttl
+        self.now, self.ttl, self.hold = START, ttl, hold
         self.until = START + round(span * SECOND)
         self.locks = {name: model(publish=self.publish) for name in NAMES}
         self.journal: list[dict[str, Any]] = []
@@ -92,7 +93,7 @@ class Simulation:
 
     def _left(self) -> Iterator[Left]:
         for name, lock in self.locks.items():
-            held = lock.owner if lock.is_live(self.now) else ""
+            held = lock.owner if lock.is_live(self.now + 2 * round(self.ttl * SECOND)) else ""
             yield Left(key=f"{name}:lock", life_ms=60_000, holder=held)
             yield Left(key=f"{name}:queue", life_ms=90_000, tokens=tuple(lock.queue))
 
@@ -293,7 +294,7 @@ class Task:
         self.process.say(what, name=self.name, token=self.grant.token, fence=self.grant.fence, **line)
 
     def _hold(self) -> None:
-        self.simulation.at(self.simulation.later(0.03), lambda: self.process.do(self._held))
+        self.simulation.at(self.simulation.later(self.simulation.hold), lambda: self.process.do(self._held))
 
     def _held(self) -> None:
         since = self.process.latest
