@@ -53,7 +53,7 @@ class Falling(Flawed):
     def _grant(self, owner: str, ttl_us: int, claimed: bool, now_us: int) -> None:
         last = self.fence
         super()._grant(owner, ttl_us, claimed, now_us)
-        if last and claimed and self.wrong():
+        if last and self.wrong():
             self.show()
             self.fence = last
 
@@ -90,6 +90,8 @@ class Stuck(Flawed):
 
 class Forgetful(Flawed):
     """Does not keep the place of a waiter that calls again; it shows when another gets the lock before it."""
+
+    enough = 2
 
     def acquire(self, owner: str, ttl_us: int, mailbox: str, now_us: int, hold: str = "") -> Acquired:
         self.arrived = {owner: now_us, **getattr(self, "arrived", {})}
