@@ -157,8 +157,12 @@ class Mailbox(BaseMailbox):
             task.cancel()
             await asyncio.wait({task})
 
+    def _wanted(self) -> bool:
+        """Asked after each await: redis-py may swallow a cancellation (by asyncio.wait_for of Python 3.11)."""
+        return self._task is asyncio.current_task()
+
     async def _run(self) -> None:
-        while True:
+        while self._wanted():
             error = None
             pubsub = self._client.pubsub()
             try:
@@ -166,7 +170,7 @@ class Mailbox(BaseMailbox):
             except Exception as caught:
                 error = caught
             finally:
-                pause = self._broken(error) if self._task is asyncio.current_task() else 0.0
+                pause = self._broken(error) if self._wanted() else 0.0
                 with suppress(Exception):
                     await pubsub.aclose()
             await asyncio.sleep(pause)
@@ -174,7 +178,7 @@ class Mailbox(BaseMailbox):
     async def _read(self, pubsub: Any) -> None:
         await pubsub.subscribe(*self._channels())
         silent = False
-        while True:
+        while self._wanted():
             message = await pubsub.get_message(timeout=QUIET)
             if message is not None:
                 silent = False
