@@ -58,9 +58,10 @@ def trouble_of(worker: Worker, faults: Sequence[Fault]) -> Trouble:
     spans = [(one, two) for one, two in pairwise([*worker.beats, NEVER]) if two - one > GAP]
     spans += [(fault.when.lo, fault.when.hi) for fault in faults if fault.kind == "reset"]
     spans += [(fault.when.lo, NEVER) for fault in faults if fault.kind == "kill"]
-    conts = [fault.when for fault in faults if fault.kind == "cont"]
-    for stop in (fault.when for fault in faults if fault.kind == "stop"):
-        spans.append((stop.lo, min((cont.hi for cont in conts if cont.lo >= stop.lo), default=NEVER)))
+    for begins, ends in (("stop", "cont"), ("stall", "flow")):
+        over = [fault.when for fault in faults if fault.kind == ends]
+        for begin in (fault.when.lo for fault in faults if fault.kind == begins):
+            spans.append((begin, min((end.hi for end in over if end.lo >= begin), default=NEVER)))
     before = (0, worker.beats[0] if worker.beats else NEVER)
     return Trouble([before, *((lo, _settled(worker, lo, hi) + CLAIM) for lo, hi in spans)])
 
