@@ -12,7 +12,8 @@ from riskscale.errors import StateError
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.rate.limit import ALGORITHMS, Limit
-from riskscale.sync import Hub, Lock
+from riskscale.semaphore.calls import SemaphoreKeys
+from riskscale.sync import Hub, Lock, Semaphore
 
 
 def run_every_script(client: Any, prefix: str, name: str) -> int:
@@ -23,16 +24,16 @@ def run_every_script(client: Any, prefix: str, name: str) -> int:
             _rates(hub, name)
         finally:
             with suppress(RedisError):  # a lock leaves its fence behind for a minute
-                for key in LockKeys.of(hub.key(name)).all:
+                for key in (*LockKeys.of(hub.key(name)).all, *SemaphoreKeys.of(hub.key(name)).all):
                     client.delete(key)
     return len(names())
 
 
 def _locks(hub: Hub, name: str) -> None:
-    lock = Lock(hub, name, ttl=10)
-    lock.inspect()
-    with lock as lease:  # nobody else knows the prefix, so it is free
-        lease.renew()
+    for leased in (Lock(hub, name, ttl=10), Semaphore(hub, name, limit=1, ttl=10)):
+        leased.inspect()
+        with leased as lease:  # nobody else knows the prefix, so it is free
+            lease.renew()
 
 
 def _rates(hub: Hub, name: str) -> None:

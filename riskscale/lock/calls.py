@@ -68,7 +68,7 @@ class LockInfo:
 
 def acquire(keys: LockKeys, owner: str, ttl_us: int, mailbox: str, *, hold: str = "", metadata: str = "") -> Call[Seen]:
     """Take, renew or claim the lock, or queue for it."""
-    return Call("lock.acquire", keys.all, (owner, ttl_us, mailbox, hold, metadata), _seen)
+    return Call("lock.acquire", keys.all, (owner, ttl_us, mailbox, hold, metadata), Seen.of)
 
 
 def release(keys: LockKeys, owner: str, hold: str = "") -> Call[tuple[bool, float]]:
@@ -87,11 +87,6 @@ def acquire_all(
 def inspect(keys: LockKeys, most: int = 0) -> Call[LockInfo]:
     """Look, without changing anything."""
     return Call("lock.inspect", keys.all, (most,), _info)
-
-
-def _seen(reply: Sequence[Any]) -> Seen:
-    acquired, fence, wait_us, rank, at_us = reply
-    return Seen(acquired == 1, fence, wait_us / MICRO, rank, at_us / MICRO)
 
 
 def _all_seen(reply: Sequence[Any]) -> tuple[bool, float, list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 NOW = 10**15
 LIMIT = (3, 60_000_000)
 RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
+SEMAPHORE = ["semaphore", "semaphore:leases", "semaphore:queue", "semaphore:wait"]
 
 # name -> (roles of the keys, arguments without now_us)
 EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
@@ -22,4 +23,8 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "rate.all_of": (["gcra", "sliding_log"], [2, *RULES, 1, 1]),
     "rate.refund": (["gcra", "gcra:refund:t", "sliding_log", "sliding_log:refund:t"], [2, *RULES, NOW, 1]),
     "rate.reset": (["gcra"], []),
+    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, "host 7"]),
+    "semaphore.release": (SEMAPHORE, ["owner-1"]),
+    "semaphore.renew": (["semaphore"], ["owner-1", 10_000_000]),
+    "semaphore.inspect": (SEMAPHORE, [10]),
 }

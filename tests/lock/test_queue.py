@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from riskscale._core.scripts import script
-from tests.lock.test_model import Mailboxes
+from tests.lease.machine import Mailboxes
 
 NOW = 10**15
 
