@@ -51,7 +51,8 @@ class SemaphoreSpec:
 
     def weighing(self, weight: int) -> SemaphoreSpec:
         """The same for another weight; ArgumentError if that can never be had."""
-        return self if weight == self.weight else replace(self, weight=integer(weight, "weight", 1, self.limit))
+        integer(weight, "weight", 1, self.limit)
+        return self if weight == self.weight else replace(self, weight=weight)
 
     @property
     def key(self) -> bytes:

@@ -32,6 +32,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.messages: list[str] = []
         self.model = model
 
+    def teardown(self) -> None:  # each subscription is a connection
+        for mailbox in getattr(self, "listening", ()):
+            type(self).subscribe(mailbox, False)
+
     def publish(self, mailbox: str, message: str) -> bool:
         if mailbox in self.listening:
             self.messages.append(message)
