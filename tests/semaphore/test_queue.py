@@ -81,8 +81,29 @@ def test_a_lease_that_was_shortened_ends_when_it_says(shares: Shares) -> None:
     shares.now += 999_999
     assert not shares.acquire("b", "-", weight=10)
     shares.now += 1
+    assert shares.call("renew", "a", 1_000_000, keys=1)[1] == 0, "it has ended at this very microsecond"
     assert shares.acquire("b", "-", weight=10)
     assert shares.call("renew", "a", 1_000_000, keys=1)[1] == 0
+
+
+def test_a_mailbox_that_leaves_a_grant_unanswered_is_passed_over_until_it_calls(shares: Shares, prefix: str) -> None:
+    boxes, silent, other = Mailboxes(shares.client), f"{prefix}silent", f"{prefix}other"
+    for box in (silent, other):
+        boxes.subscribe(box, True)
+    shares.acquire("holder", "-", weight=10)
+    for owner, box, weight in [("a", silent, 10), ("b", silent, 10), ("c", other, 5), ("d", silent, 1)]:
+        shares.acquire(owner, box, weight)
+    shares.release("holder")
+    assert boxes.sent() == ["a grant", "c 1001000"]
+    assert shares.call("renew", "a", 60_000_000, keys=1)[1] == 0, "it must be claimed first"
+    shares.now += 1_000_000  # the claim is over
+    assert shares.acquire("c", other, 5) and shares.holders() == {"c"}, "b and d share the silent mailbox"
+    assert shares.acquire("e", "-", 5), "b, for which there is no room, is in nobody's way"
+    shares.release("e")
+    assert boxes.sent() == []
+    assert shares.acquire("d", silent) is False and boxes.sent() == [], "it calls again; b is alive, and before it"
+    shares.release("c")
+    assert shares.holders() == {"b"} and boxes.sent() == ["b grant"]
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2, 3])
