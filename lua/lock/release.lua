@@ -171,6 +171,7 @@ local function hand_over(me)
   return winner
 end
 -- <<< _lib/lock
+-- >>> _lib/racers
 -- Tells one of those who race for it that it is free. It asks again if it does not get it; one who gives up
 -- instead, having been told, passes the word on.
 local function wake_racer()
@@ -183,6 +184,7 @@ local function wake_racer()
     end
   end
 end
+-- <<< _lib/racers
 local named = hold ~= '' and hold or owner
 if lock.owner ~= owner then
   leave(owner)

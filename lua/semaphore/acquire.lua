@@ -6,12 +6,12 @@
 -- to claim it) or '<owner> <us>' (look again in that many microseconds). One that claims too late begins anew at the
 -- end of the queue. A waiter with a mailbox is forgotten after 30 s without a call, a poller after 2.5 s.
 -- Each lease has a fence, max(last + 1, now_us), kept for max(ttl, 60 s) after it. With weight = limit it is a lock;
--- readers of weight 1 and writers of weight = limit = 1000000 make a read/write lock on the keys `:rw`, `:rw:leases`,
--- `:rw:queue` and `:rw:wait`.
+-- readers of weight 1 and writers of weight = limit = 1000000 make a read/write lock on the keys `:rw`, `:rw-leases`,
+-- `:rw-queue` and `:rw-wait`.
 -- KEYS[1] semaphore hash    <prefix>rs1:{<name>}:semaphore
--- KEYS[2] leases    zset    <prefix>rs1:{<name>}:semaphore:leases
--- KEYS[3] queue     zset    <prefix>rs1:{<name>}:semaphore:queue
--- KEYS[4] wait      hash    <prefix>rs1:{<name>}:semaphore:wait
+-- KEYS[2] leases    zset    <prefix>rs1:{<name>}:semaphore-leases
+-- KEYS[3] queue     zset    <prefix>rs1:{<name>}:semaphore-queue
+-- KEYS[4] wait      hash    <prefix>rs1:{<name>}:semaphore-wait
 -- ARGV[1] owner     token   of this acquisition, unique, chosen by the caller
 -- ARGV[2] ttl_us    int[1000..31622400000000]   lease length
 -- ARGV[3] mailbox   token|''   channel on which I am told of a grant; '' = I poll, '-' = I do not wait

@@ -1,8 +1,8 @@
 --- semaphore.inspect -- who holds how much of the semaphore, and who waits for it. Changes nothing.
 -- KEYS[1] semaphore hash    <prefix>rs1:{<name>}:semaphore
--- KEYS[2] leases    zset    <prefix>rs1:{<name>}:semaphore:leases
--- KEYS[3] queue     zset    <prefix>rs1:{<name>}:semaphore:queue
--- KEYS[4] wait      hash    <prefix>rs1:{<name>}:semaphore:wait
+-- KEYS[2] leases    zset    <prefix>rs1:{<name>}:semaphore-leases
+-- KEYS[3] queue     zset    <prefix>rs1:{<name>}:semaphore-queue
+-- KEYS[4] wait      hash    <prefix>rs1:{<name>}:semaphore-wait
 -- ARGV[1] most      int[0..1000]   leases, and waiters, to list at the most
 -- ARGV[2] now_us    int[0..4503599627370496]|''   '' = the server's clock
 -- RETURN  at_us     int     the time at which this was read

@@ -1,9 +1,9 @@
 --- semaphore.release -- let go of a lease, or of a place in the queue; hand over what is free to the next waiters.
 -- A waiter that gives up releases its token as well: it may have been granted meanwhile, and those behind it may fit.
 -- KEYS[1] semaphore hash    <prefix>rs1:{<name>}:semaphore
--- KEYS[2] leases    zset    <prefix>rs1:{<name>}:semaphore:leases
--- KEYS[3] queue     zset    <prefix>rs1:{<name>}:semaphore:queue
--- KEYS[4] wait      hash    <prefix>rs1:{<name>}:semaphore:wait
+-- KEYS[2] leases    zset    <prefix>rs1:{<name>}:semaphore-leases
+-- KEYS[3] queue     zset    <prefix>rs1:{<name>}:semaphore-queue
+-- KEYS[4] wait      hash    <prefix>rs1:{<name>}:semaphore-wait
 -- ARGV[1] owner     token   as given to semaphore.acquire
 -- ARGV[2] now_us    int[0..4503599627370496]|''   '' = the server's clock
 -- RETURN  released  int     1 = it was held until now, or is one of the last 32 released; 0 = it was not (a lost lease, a waiter)

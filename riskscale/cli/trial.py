@@ -7,8 +7,12 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from riskscale._core.durations import MICRO
 from riskscale._core.scripts import names
 from riskscale.errors import StateError
+from riskscale.lease.flows import TRY_ONCE
+from riskscale.lock import calls
+from riskscale.lock.admin import lost_channel
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.rate.limit import ALGORITHMS, Limit
@@ -34,6 +38,9 @@ def _locks(hub: Hub, name: str) -> None:
         leased.inspect()
         with leased as lease:  # nobody else knows the prefix, so it is free
             lease.renew()
+    keys = LockKeys.of(hub.key(name))
+    seen = hub.run(calls.acquire(keys, name, 10 * MICRO, TRY_ONCE))
+    hub.run(calls.force_release(keys, lost=lost_channel(hub.root), fence=seen.fence))
 
 
 def _rates(hub: Hub, name: str) -> None:

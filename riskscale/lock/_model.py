@@ -24,6 +24,14 @@ class Released(NamedTuple):
     holds: int
 
 
+class ForceReleased(NamedTuple):
+    """The reply of ``lock.force_release``, without ``at_us``."""
+
+    released: bool
+    fence: int
+    told: int
+
+
 @dataclass(slots=True)
 class LockModel(QueueModel):
     """One lock."""
@@ -118,6 +126,20 @@ class LockModel(QueueModel):
         if self._hand_over("", now_us) is None:
             self._wake_racer()
         return Released(held, 0)
+
+    def force_release(self, lost: str, fence: int, now_us: int) -> ForceReleased:
+        """``lock.force_release``."""
+        self._re_anchor(now_us)
+        if not self.is_live(now_us) or fence not in (0, self.fence):
+            return ForceReleased(False, self.fence, 0)
+        holder, raised = self.owner, max(self.fence + 1, now_us)
+        self.queue.pop(holder, None)
+        self.owner, self.end_us, self.claimed, self.holds = "", 0, False, []
+        self.previous, self.fence = "", raised
+        told = int(lost != "" and self.publish(lost, f"{holder} lost"))
+        if self._hand_over("", now_us) is None:
+            self._wake_racer()
+        return ForceReleased(True, raised, told)
 
     def renew(self, owner: str, ttl_us: int, now_us: int) -> int:
         """``lock.renew`` of one lease: its fence, or 0."""

@@ -23,7 +23,7 @@ class SemaphoreKeys:
     @classmethod
     def of(cls, base: str, role: str = "semaphore") -> SemaphoreKeys:
         """From the part of the key before its role."""
-        return cls(*(f"{base}:{role}{part}".encode() for part in ("", ":leases", ":queue", ":wait")))
+        return cls(*(f"{base}:{role}{part}".encode() for part in ("", "-leases", "-queue", "-wait")))
 
     @property
     def all(self) -> tuple[bytes, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 NOW = 10**15
 LIMIT = (3, 60_000_000)
 RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
-SEMAPHORE = ["semaphore", "semaphore:leases", "semaphore:queue", "semaphore:wait"]
+SEMAPHORE = ["semaphore", "semaphore-leases", "semaphore-queue", "semaphore-wait"]
 
 # name -> (roles of the keys, arguments without now_us)
 EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
@@ -13,6 +13,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "fence.read": (["value", "fence"], [7]),
     "lock.acquire": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "", "", "host 7"]),
     "lock.release": (["lock", "queue", "wait"], ["owner-1", ""]),
+    "lock.force_release": (["lock", "queue", "wait"], ["rs1:lost", 7]),
     "lock.renew": (["lock"], ["owner-1", 10_000_000]),
     "lock.acquire_all": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "host 7"]),
     "lock.inspect": (["lock", "queue", "wait"], [10]),

@@ -16,7 +16,10 @@ TTLS = st.sampled_from([1000, 500_000, 5_000_000, 100_000_000])
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Mailbox 0 and 1 are subscribed or not, as the machine likes; '' polls, '-' tries once, '-<box>' races."""
+    """Mailbox 0 and 1, and the channel 2 of lost leases, are subscribed or not, as the machine likes.
+
+    '' polls, '-' tries once, '-<box>' races.
+    """
 
     client: ClassVar[Any]
     prefix: ClassVar[str]
@@ -27,7 +30,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def begin_queue(self, model: QueueModel) -> None:
         self.now = 10**15
-        self.boxes = [f"{self.prefix}box{next(SERIAL)}" for _ in range(2)]
+        self.boxes = [f"{self.prefix}box{next(SERIAL)}" for _ in range(3)]
         self.listening: set[str] = set()
         self.messages: list[str] = []
         self.model = model
@@ -42,7 +45,7 @@ class QueueMachine(RuleBasedStateMachine):
         return mailbox in self.listening
 
     def box(self, at: int) -> str:
-        return ["-", "", *self.boxes, *(f"-{box}" for box in self.boxes)][at]
+        return ["-", "", *self.boxes[:2], *(f"-{box}" for box in self.boxes[:2])][at]
 
     @rule(by=st.one_of(st.sampled_from([0, 1, 1000, CLAIM_US, 2_500_000, 30_000_000]), st.integers(0, 4_000_000)))
     def time_passes(self, by: int) -> None:
@@ -52,7 +55,7 @@ class QueueMachine(RuleBasedStateMachine):
     def the_clock_goes_back(self, by: int) -> None:
         self.now -= by
 
-    @rule(at=st.integers(0, 1), on=st.booleans())
+    @rule(at=st.integers(0, 2), on=st.booleans())
     def a_mailbox_comes_or_goes(self, at: int, on: bool) -> None:
         mailbox = self.boxes[at]
         type(self).subscribe(mailbox, on)

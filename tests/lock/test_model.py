@@ -45,6 +45,15 @@ class LockMachine(QueueMachine):
         reply = self.eval("lock.release", self.owners[who], hold)
         assert reply == [*map(int, self.model.release(self.owners[who], self.now, hold)), self.now]
 
+    @rule(by_fence=st.sampled_from([None, 0, -1, 1]), tell=st.booleans())
+    def force_release(self, by_fence: int | None, tell: bool) -> None:
+        lost, before = self.boxes[2] if tell else "", self.model.fence
+        fence = 0 if by_fence is None else max(before + by_fence, 0)  # whoever; the holder that was seen; another
+        reply = self.eval("lock.force_release", lost, fence)
+        seen = self.model.force_release(lost, fence, self.now)
+        assert reply == [*map(int, seen), self.now]
+        assert seen.fence > before if seen.released else seen.fence == before
+
     @rule(who=st.integers(0, 4), ttl=TTLS)
     def renew(self, who: int, ttl: int) -> None:
         assert self.eval("lock.renew", self.owners[who], ttl) == [

@@ -14,7 +14,7 @@ from riskscale.semaphore._model import SemaphoreModel
 from tests.lease.machine import TTLS, Mailboxes, QueueMachine
 
 SERIAL = itertools.count()
-ROLES = ("semaphore", "semaphore:leases", "semaphore:queue", "semaphore:wait")
+ROLES = ("semaphore", "semaphore-leases", "semaphore-queue", "semaphore-wait")
 
 
 class SemaphoreMachine(QueueMachine):
