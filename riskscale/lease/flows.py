@@ -122,6 +122,7 @@ def _mailbox(grant: Grant, timeout: float | None) -> Flow[str]:
 
 def _told_to_look(pause: float, give_up: float | None, monotonic: Monotonic, errand: Errand | None) -> Flow[bool]:
     """Wait until it is time to ask again; False where the time to give up came before."""
+    look_at = monotonic() + pause
     while pause > 0:
         left = pause if give_up is None else min(pause, give_up - monotonic())
         if left <= 0:
@@ -129,7 +130,8 @@ def _told_to_look(pause: float, give_up: float | None, monotonic: Monotonic, err
         message = yield Wait(min(left, errand.every) if errand else left)
         if errand:
             yield from errand.flow()
-        pause = int(message) / MICRO if message.isdecimal() else 0.0  # or stand by until another's claim is over
+        # Stand by until another's claim is over; but who is told so again and again, and never asks, is taken for dead.
+        pause = min(int(message) / MICRO, look_at - monotonic()) if message.isdecimal() else 0.0
     return True
 
 
