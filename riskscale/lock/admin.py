@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from riskscale._core.keys import names_of
+from riskscale._core.keys import base_key, names_of
 from riskscale._core.mailbox import LONGEST
+from riskscale.lock.calls import LockKeys
 
-_ROLE = ":lock"
+Role = Literal["lock", "election"]
+ROLES: tuple[Role, ...] = ("lock", "election")
 
 
 class LockName(NamedTuple):
-    """What its users call a lock."""
+    """What its users call a lock, or an election, which is one."""
 
     name: str
-    tag: str | None
+    tag: str | None = None
+    role: Role = "lock"
+
+    def keys(self, root: str) -> LockKeys:
+        """Its keys in the hub with that root."""
+        return LockKeys.of(base_key(root, self.name, self.tag), self.role)
 
 
-def pattern(root: str) -> str:
+def patterns(root: str) -> list[str]:
     """For SCAN MATCH: every lock of the hub with that root, which no character of a glob can be in."""
-    return f"{root}:{{*{_ROLE}"
+    return [f"{root}:{{*:{role}" for role in ROLES]
 
 
 def lock_name(root: str, key: bytes | str) -> LockName | None:
     """Of which lock ``key`` is the hash, by its name; None where it is another's, however like one it looks."""
     try:
-        text = key.decode() if isinstance(key, bytes) else key
+        base, _, role = (key.decode() if isinstance(key, bytes) else key).rpartition(":")
     except UnicodeDecodeError:
         return None
-    found = names_of(root, text.removesuffix(_ROLE)) if text.endswith(_ROLE) else None
-    return None if found is None else LockName(*found)
+    found = names_of(root, base)
+    return next((LockName(*found, role=each) for each in ROLES if found and role == each), None)
 
 
 def lost_channel(root: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from riskscale import ArgumentError, Limit
 from riskscale._core.keys import base_key, check_prefix, name_part, names_of, tag_part
 from riskscale.fence.calls import GuardKeys
-from riskscale.lock.admin import lock_name
+from riskscale.lock.admin import ROLES, LockName, lock_name
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.semaphore.calls import SemaphoreKeys
@@ -58,10 +58,13 @@ def test_the_hash_tag_is_the_name_and_nothing_else(name: str, tag: str | None) -
 def test_names_can_be_read_back(name: str, tag: str | None) -> None:
     base = base_key("app:rs1", name, tag)
     assert names_of("app:rs1", base) == (name, tag)
-    keys = LockKeys.of(base)
-    assert [lock_name("app:rs1", key) for key in keys.all] == [(name, tag), None, None]
-    assert lock_name("app:rs1", keys.lock.decode()) == (name, tag)
-    assert lock_name("rs1", keys.lock) is lock_name("app:rs1c", keys.lock) is None
+    for role in ROLES:
+        one = LockName(name, tag, role)
+        keys = one.keys("app:rs1")
+        assert keys == LockKeys.of(base, role)
+        assert [lock_name("app:rs1", key) for key in keys.all] == [one, None, None]
+        assert lock_name("app:rs1", keys.lock.decode()) == one
+        assert lock_name("rs1", keys.lock) is lock_name("app:rs1c", keys.lock) is None
 
 
 @given(limit=names, tenant=names, tag=st.none() | names)
