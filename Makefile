@@ -11,7 +11,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients bench bench-locks check lua clean
+.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks check lua clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests
 
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server
+
+soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
+	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 
 bench: $(V)/with-bench ## side by side with other libraries, on a server of its own
 	$(PY) -m benchmarks
