@@ -178,14 +178,16 @@ end
 -- Tells one of those who race for it that it is free. It asks again if it does not get it; one who gives up
 -- instead, having been told, passes the word on.
 local function wake_racer()
-  for _, name in ipairs(redis.call('HKEYS', WAIT)) do
-    local token = string.match(name, '^~(.+)$')
-    if token then
-      local box = redis.call('HGET', WAIT, name)
-      redis.call('HDEL', WAIT, name)
-      if redis.call('PUBLISH', box, token .. ' free') > 0 then return end
+  local cursor = '0'
+  repeat -- in steps: there may be thousands of them
+    local page = redis.call('HSCAN', WAIT, cursor, 'MATCH', '~*', 'COUNT', '100')
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local token = string.sub(page[2][i], 2)
+      redis.call('HDEL', WAIT, page[2][i])
+      if redis.call('PUBLISH', page[2][i + 1], token .. ' free') > 0 then return end
     end
-  end
+  until cursor == '0'
 end
 -- <<< _lib/racers
 if not is_live() or expected ~= 0 and expected ~= lock.fence then return { 0, lock.fence, 0, now_us } end
