@@ -31,6 +31,7 @@ from riskscale.rate import (
     RedisRateLimitBackend,
     TenantRateLimiter,
 )
+from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
 from riskscale.typing import MetricsCollector, RateLimitBackend, RedisLockBackend
 
 __version__ = "0.1.0"
@@ -57,9 +58,13 @@ __all__ = [
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",
+    "ReadWriteLock",
     "RedisLockBackend",
     "RedisRateLimitBackend",
     "RiskscaleError",
+    "Semaphore",
+    "SemaphoreInfo",
+    "Share",
     "StaleFence",
     "StateError",
     "TenantRateLimiter",

@@ -21,14 +21,18 @@ def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
+def ran(example: str, server: ServerProcess) -> str:
+    """What it printed."""
+    env = {**os.environ, "REDIS_URL": server.url}
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_the_python_example_and_the_command_line_count_in_one_window(scratch_server: ServerProcess) -> None:
     (example,) = blocks("python")
-    env = {**os.environ, "REDIS_URL": scratch_server.url}
-    done = subprocess.run(
-        [sys.executable, "-c", example], env=env, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("True 99\n")
+    assert ran(example, scratch_server).startswith("True 99\n")
 
     program = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if program is None:
@@ -45,10 +49,17 @@ def test_the_python_example_and_the_command_line_count_in_one_window(scratch_ser
     assert lock[0] == "1"
 
 
+def test_the_example_of_the_locks(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "locks.md").read_text())
+    said = ran(example, scratch_server)
+    assert "account:9" in said and said.splitlines()[-1].startswith("leader, term ")
+
+
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))
 def test_what_shows_a_promise_is_there(path: str) -> None:
     assert (ROOT / path).exists()
 
 
 def test_links_lead_somewhere() -> None:
-    assert all((ROOT / link).exists() for link in re.findall(r"\]\(([\w/.]+)\)", README))
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert all((page.parent / link).exists() for link in re.findall(r"\]\(([\w/.]+)\)", page.read_text())), page

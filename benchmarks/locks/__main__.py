@@ -23,7 +23,7 @@ SUITE = command.Suite(
         "hand_over_processes": ("The same, OS processes", handover.processes),
         "queued": ("Server per hand-over and one who joins, by the length of the queue", queued.by_length),
         "renewal": (
-            f"All leases renewed once; a second: every {renewal.EVERY:g} s of a {contenders.TTL} s lease",
+            f"All leases renewed once, which is due every {renewal.EVERY:g} s of a {renewal.TTL} s lease",
             renewal.one_process,
         ),
     },

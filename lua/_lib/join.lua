@@ -9,9 +9,9 @@ local function join(rest)
     rank = waiting
   end
   redis.call('HSET', WAIT, owner, digits(time_us + (polls and 2500000 or BOX_ALIVE_US)) .. '|' .. mailbox .. rest)
-  local life = life_ms(BOX_ALIVE_US + 60000000)
-  redis.call('PEXPIRE', QUEUE, life)
-  redis.call('PEXPIRE', WAIT, life)
+  local kept_ms = life_ms(BOX_ALIVE_US + 60000000)
+  redis.call('PEXPIRE', QUEUE, kept_ms)
+  redis.call('PEXPIRE', WAIT, kept_ms)
   return rank
 end
 -- When to look again: in turn, so that not all of them look at once.

@@ -25,7 +25,7 @@ local function reached(box, message)
   return boxes[box]
 end
 -- Goes through the first 1000 waiters, `chunk` at a time: the dead leave, the others (and the caller `me`, who is here)
--- are each given to offer(token, mailbox, rest of the record). It replies 'next'; or 'stop'; or 'tell' when nobody else
+-- are each given to offer(token, mailbox, rest of the record, alive until). It replies 'next'; or 'stop'; or 'tell' when nobody else
 -- is served: then one waiter of another mailbox is told to look again when the claims are over.
 local function walk(me, chunk, offer)
   local at, seen, most, telling = 0, 0, 1000, false
@@ -39,7 +39,7 @@ local function walk(me, chunk, offer)
       seen = seen + 1
       if not telling then
         if alive or token == me then
-          local answer = offer(token, box, rest)
+          local answer = offer(token, box, rest, tonumber(alive_until))
           if answer == 'stop' then return end
           if answer == 'tell' then telling, most = true, seen + 100 end
         else

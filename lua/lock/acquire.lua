@@ -4,9 +4,9 @@
 -- A waiter calls again after wait_us, or when its mailbox receives '<owner> grant' (the lock is granted: call now,
 -- within 1 s, to claim it) or '<owner> <us>' (look again in that many microseconds). A waiter with a mailbox is
 -- forgotten after 30 s without a call, a poller after 2.5 s. Who does not queue gets a lock that is free when nobody
--- waits for it; with a channel it receives '<owner> free', one of all such at a time, when a release leaves it free. A lease ends by its end_us; the fence is
--- max(last + 1, now_us), kept for max(ttl, 60 s) after the lease: it rises for ever unless the keys are lost
--- and the clock went back by more than the time since the last grant.
+-- waits for it; with a channel it receives '<owner> free', one of all such at a time, when a release leaves it free.
+-- A lease ends by its end_us; the fence is max(last + 1, now_us), kept for max(ttl, 60 s) after the lease: it rises
+-- for ever unless the keys are lost and the clock went back by more than the time since the last grant.
 -- KEYS[1] lock      hash    <prefix>rs1:{<name>}:lock
 -- KEYS[2] queue     zset    <prefix>rs1:{<name>}:queue
 -- KEYS[3] wait      hash    <prefix>rs1:{<name>}:wait
@@ -110,7 +110,7 @@ local function reached(box, message)
   return boxes[box]
 end
 -- Goes through the first 1000 waiters, `chunk` at a time: the dead leave, the others (and the caller `me`, who is here)
--- are each given to offer(token, mailbox, rest of the record). It replies 'next'; or 'stop'; or 'tell' when nobody else
+-- are each given to offer(token, mailbox, rest of the record, alive until). It replies 'next'; or 'stop'; or 'tell' when nobody else
 -- is served: then one waiter of another mailbox is told to look again when the claims are over.
 local function walk(me, chunk, offer)
   local at, seen, most, telling = 0, 0, 1000, false
@@ -124,7 +124,7 @@ local function walk(me, chunk, offer)
       seen = seen + 1
       if not telling then
         if alive or token == me then
-          local answer = offer(token, box, rest)
+          local answer = offer(token, box, rest, tonumber(alive_until))
           if answer == 'stop' then return end
           if answer == 'tell' then telling, most = true, seen + 100 end
         else
@@ -199,9 +199,9 @@ local function join(rest)
     rank = waiting
   end
   redis.call('HSET', WAIT, owner, digits(time_us + (polls and 2500000 or BOX_ALIVE_US)) .. '|' .. mailbox .. rest)
-  local life = life_ms(BOX_ALIVE_US + 60000000)
-  redis.call('PEXPIRE', QUEUE, life)
-  redis.call('PEXPIRE', WAIT, life)
+  local kept_ms = life_ms(BOX_ALIVE_US + 60000000)
+  redis.call('PEXPIRE', QUEUE, kept_ms)
+  redis.call('PEXPIRE', WAIT, kept_ms)
   return rank
 end
 -- When to look again: in turn, so that not all of them look at once.

@@ -94,7 +94,7 @@ local function reached(box, message)
   return boxes[box]
 end
 -- Goes through the first 1000 waiters, `chunk` at a time: the dead leave, the others (and the caller `me`, who is here)
--- are each given to offer(token, mailbox, rest of the record). It replies 'next'; or 'stop'; or 'tell' when nobody else
+-- are each given to offer(token, mailbox, rest of the record, alive until). It replies 'next'; or 'stop'; or 'tell' when nobody else
 -- is served: then one waiter of another mailbox is told to look again when the claims are over.
 local function walk(me, chunk, offer)
   local at, seen, most, telling = 0, 0, 1000, false
@@ -108,7 +108,7 @@ local function walk(me, chunk, offer)
       seen = seen + 1
       if not telling then
         if alive or token == me then
-          local answer = offer(token, box, rest)
+          local answer = offer(token, box, rest, tonumber(alive_until))
           if answer == 'stop' then return end
           if answer == 'tell' then telling, most = true, seen + 100 end
         else
@@ -171,18 +171,22 @@ local function hand_over(me)
   return winner
 end
 -- <<< _lib/lock
+-- >>> _lib/racers
 -- Tells one of those who race for it that it is free. It asks again if it does not get it; one who gives up
 -- instead, having been told, passes the word on.
 local function wake_racer()
-  for _, name in ipairs(redis.call('HKEYS', WAIT)) do
-    local token = string.match(name, '^~(.+)$')
-    if token then
-      local box = redis.call('HGET', WAIT, name)
-      redis.call('HDEL', WAIT, name)
-      if redis.call('PUBLISH', box, token .. ' free') > 0 then return end
+  local cursor = '0'
+  repeat -- in steps: there may be thousands of them
+    local page = redis.call('HSCAN', WAIT, cursor, 'MATCH', '~*', 'COUNT', '100')
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local token = string.sub(page[2][i], 2)
+      redis.call('HDEL', WAIT, page[2][i])
+      if redis.call('PUBLISH', page[2][i + 1], token .. ' free') > 0 then return end
     end
-  end
+  until cursor == '0'
 end
+-- <<< _lib/racers
 local named = hold ~= '' and hold or owner
 if lock.owner ~= owner then
   leave(owner)

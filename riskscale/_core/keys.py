@@ -16,11 +16,17 @@ CLIENT_CLOCK_LAYOUT = "rs1c"
 _PREFIX = re.compile(r"[A-Za-z0-9_.:-]*\Z")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _IN_TAG = re.compile(r"[\x00-\x20\x7f{}%]")
+_BASE = re.compile(r":\{([^{}]+)\}(?::([^{}:]+))?")
+_ESCAPED = re.compile(r"%([0-9A-F]{2})")
 _IN_NAME = re.compile(r"[\x00-\x20\x7f{}%:]")
 
 
 def _escape(match: re.Match[str]) -> str:
     return f"%{ord(match[0]):02X}"
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def check_prefix(prefix: str) -> str:
@@ -56,3 +62,13 @@ def base_key(root: str, name: str, tag: str | None, argument: str = "name") -> s
     if tag is None:
         return f"{root}:{tag_part(name, argument)}"
     return f"{root}:{tag_part(tag, 'tag')}:{name_part(name, argument)}"
+
+
+def names_of(root: str, base: str) -> tuple[str, str | None] | None:
+    """The name and the tag that :func:`base_key` made ``base`` of; None where it made it of none."""
+    match = _BASE.fullmatch(base.removeprefix(root)) if base.startswith(root) else None
+    if match is None:
+        return None
+    tag, name = _unescape(match[1]), _unescape(match[2] or "")
+    found = (name, tag) if name else (tag, None)
+    return found if base_key(root, *found) == base else None

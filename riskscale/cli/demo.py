@@ -22,7 +22,7 @@ from riskscale.cli.invariants import Check, fences_rise, one_at_a_time, successo
 from riskscale.cli.options import AsJson, KeyPrefix, UrlOrEmbedded
 from riskscale.cli.replica import Work
 from riskscale.cli.screen import console, plain
-from riskscale.lock._model import POLL_US
+from riskscale.lease._queue_model import POLL_US
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.rate.limit import Limit

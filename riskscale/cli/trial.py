@@ -7,12 +7,17 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from riskscale._core.durations import MICRO
 from riskscale._core.scripts import names
 from riskscale.errors import StateError
+from riskscale.lease.flows import TRY_ONCE
+from riskscale.lock import calls
+from riskscale.lock.admin import lost_channel
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.rate.limit import ALGORITHMS, Limit
-from riskscale.sync import Hub, Lock
+from riskscale.semaphore.calls import SemaphoreKeys
+from riskscale.sync import Hub, Lock, Semaphore
 
 
 def run_every_script(client: Any, prefix: str, name: str) -> int:
@@ -23,16 +28,19 @@ def run_every_script(client: Any, prefix: str, name: str) -> int:
             _rates(hub, name)
         finally:
             with suppress(RedisError):  # a lock leaves its fence behind for a minute
-                for key in LockKeys.of(hub.key(name)).all:
+                for key in (*LockKeys.of(hub.key(name)).all, *SemaphoreKeys.of(hub.key(name)).all):
                     client.delete(key)
     return len(names())
 
 
 def _locks(hub: Hub, name: str) -> None:
-    lock = Lock(hub, name, ttl=10)
-    lock.inspect()
-    with lock as lease:  # nobody else knows the prefix, so it is free
-        lease.renew()
+    for leased in (Lock(hub, name, ttl=10), Semaphore(hub, name, limit=1, ttl=10)):
+        leased.inspect()
+        with leased as lease:  # nobody else knows the prefix, so it is free
+            lease.renew()
+    keys = LockKeys.of(hub.key(name))
+    seen = hub.run(calls.acquire(keys, name, 10 * MICRO, TRY_ONCE))
+    hub.run(calls.force_release(keys, lost=lost_channel(hub.root), fence=seen.fence))
 
 
 def _rates(hub: Hub, name: str) -> None:

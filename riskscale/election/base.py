@@ -13,6 +13,7 @@ from riskscale._core.durations import MICRO, Duration
 from riskscale.errors import ArgumentError, RiskscaleError
 from riskscale.lease.base import LeaseTerms, Terms
 from riskscale.lease.grant import new_token
+from riskscale.lock.calls import LockKeys
 from riskscale.lock.spec import LockSpec
 
 log = logging.getLogger("riskscale.election")
@@ -34,8 +35,7 @@ class BaseElection:
     ) -> None:
         if on_elected is not None and not callable(on_elected):
             raise ArgumentError("on_elected", "must be callable")
-        # A lock of another name is no election: the role keeps them apart.
-        self._spec = LockSpec.of(name, f"{hub.key(name, tag)}:election", ttl, metadata, True)
+        self._spec = LockSpec.of(name, LockKeys.of(hub.key(name, tag), "election"), ttl, metadata)
         self._terms = replace(Terms.of(hub, **terms), auto_renew=True)
         self._on_elected = on_elected
 

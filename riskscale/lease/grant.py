@@ -22,6 +22,12 @@ class Seen:
     rank: int
     at: float
 
+    @classmethod
+    def of(cls, reply: Sequence[Any]) -> Seen:
+        """From the reply: acquired, fence, wait_us, rank, at_us."""
+        acquired, fence, wait_us, rank, at_us = reply
+        return cls(acquired == 1, fence, wait_us / MICRO, rank, at_us / MICRO)
+
 
 class Spec(Protocol):
     """What is acquired, by which calls."""

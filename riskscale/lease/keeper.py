@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from riskscale._core.hub import Hub
+from riskscale.errors import HubClosed
 from riskscale.lease.book import Batch, Book, Watch
 
 log = logging.getLogger("riskscale.lease")
@@ -81,6 +82,8 @@ class Keeper:
         try:
             async with asyncio.timeout(batch.within):
                 fences = await self._hub.run(batch.call)
+        except HubClosed:
+            pass  # the hub closes, and gives them back
         except Exception as error:
             log.warning("%d leases could not be renewed: %s", len(batch.watches), type(error).__name__)
         finally:

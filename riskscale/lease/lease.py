@@ -182,13 +182,14 @@ class Leased:
     @asynccontextmanager
     async def hold(self, timeout: Duration | None = None) -> AsyncIterator[Lease]:
         """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
-        async with await self._acquired(self._wait if timeout is None else seconds(timeout, "timeout")) as lease:
+        limit = self._wait if timeout is None else seconds(timeout, "timeout")
+        async with await self._acquired(self._acquire(limit), limit) as lease:
             yield lease
 
     async def __aenter__(self) -> Lease:
         task = asyncio.current_task()
         self._entered.check(task, self._name)
-        lease = await self._acquired(self._wait)
+        lease = await self._acquired(self._acquire(self._wait), self._wait)
         await lease.__aenter__()
         self._entered.put(task, lease)
         return lease
@@ -196,8 +197,8 @@ class Leased:
     async def __aexit__(self, *error: Any) -> None:
         await self._entered.pop(asyncio.current_task(), self._name).__aexit__(*error)
 
-    async def _acquired(self, timeout: float | None) -> Lease:
-        lease = await self._hub.drive(self._acquire(timeout))
+    async def _acquired(self, flow: Flow[Lease | None], timeout: float | None) -> Lease:
+        lease = await self._hub.drive(flow)
         if lease is None:
             raise AcquireTimeout(self._name, timeout or 0.0)
         return lease

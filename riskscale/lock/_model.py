@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-CLAIM_US = 1_000_000
-BOX_ALIVE_US = 30_000_000
-POLL_ALIVE_US = 2_500_000
-POLL_US = 500_000
-LOOK_US = 10_000_000
-KEEP_US = 60_000_000
+from riskscale.lease._queue_model import CLAIM_US, KEEP_US, Answer, QueueModel, Reached, Waiting
 
 
 class Acquired(NamedTuple):
@@ -30,19 +24,18 @@ class Released(NamedTuple):
     holds: int
 
 
+class ForceReleased(NamedTuple):
+    """The reply of ``lock.force_release``, without ``at_us``."""
+
+    released: bool
+    fence: int
+    told: int
+
+
 @dataclass(slots=True)
-class Waiting:
-    """One in the queue."""
+class LockModel(QueueModel):
+    """One lock."""
 
-    alive_until: int
-    mailbox: str
-
-
-@dataclass(slots=True)
-class LockModel:
-    """One lock. ``publish`` says whether a mailbox is subscribed; it gets (mailbox, message)."""
-
-    publish: Callable[[str, str], bool] = lambda mailbox, message: False
     owner: str = ""
     fence: int = 0
     end_us: int = 0
@@ -50,8 +43,6 @@ class LockModel:
     claimed: bool = False
     previous: str = ""
     holds: list[str] = field(default_factory=list)
-    queue: dict[str, Waiting] = field(default_factory=dict)
-    condemned: set[str] = field(default_factory=set)
     racers: dict[str, str] = field(default_factory=dict)
 
     def is_live(self, now_us: int) -> bool:
@@ -78,11 +69,8 @@ class LockModel:
             self.racers[owner] = mailbox
         if not waits:
             return Acquired(False, self.fence, max(self.end_us - now_us, 1000), -1)
-        alive_until = now_us + (BOX_ALIVE_US if mailbox else POLL_ALIVE_US)
-        self.queue[owner] = Waiting(alive_until, mailbox)
-        rank = list(self.queue).index(owner)
-        wait_us = self.end_us - now_us + 1000 + rank * CLAIM_US
-        return Acquired(False, self.fence, max(1000, min(wait_us, LOOK_US if mailbox else POLL_US)), rank)
+        wait_us, rank = self.join(owner, mailbox, now_us, self.end_us - now_us)
+        return Acquired(False, self.fence, wait_us, rank)
 
     def acquire_now(self, owner: str, ttl_us: int, now_us: int, hold: str) -> Acquired | None:
         """What ``lock.acquire`` gives without waiting."""
@@ -139,6 +127,20 @@ class LockModel:
             self._wake_racer()
         return Released(held, 0)
 
+    def force_release(self, lost: str, fence: int, now_us: int) -> ForceReleased:
+        """``lock.force_release``."""
+        self._re_anchor(now_us)
+        if not self.is_live(now_us) or fence not in (0, self.fence):
+            return ForceReleased(False, self.fence, 0)
+        holder, raised = self.owner, max(self.fence + 1, now_us)
+        self.queue.pop(holder, None)
+        self.owner, self.end_us, self.claimed, self.holds = "", 0, False, []
+        self.previous, self.fence = "", raised
+        told = int(lost != "" and self.publish(lost, f"{holder} lost"))
+        if self._hand_over("", now_us) is None:
+            self._wake_racer()
+        return ForceReleased(True, raised, told)
+
     def renew(self, owner: str, ttl_us: int, now_us: int) -> int:
         """``lock.renew`` of one lease: its fence, or 0."""
         if self.owner != owner or not self.claimed or self.end_us <= now_us:
@@ -173,25 +175,17 @@ class LockModel:
                 return
 
     def _hand_over(self, me: str, now_us: int) -> str | None:
-        tried: set[str] = set()
-        granted: str | None = None
+        winner: str | None = None
 
-        def reached(mailbox: str, message: str) -> bool:
-            if mailbox in tried:
-                return False
-            tried.add(mailbox)
-            return mailbox not in self.condemned and self.publish(mailbox, message)
+        def offer(token: str, waiter: Waiting, reached: Reached) -> Answer:
+            nonlocal winner
+            if token != me and waiter.mailbox and not reached(waiter.mailbox, f"{token} grant"):
+                return "next"
+            winner = token
+            if token == me:
+                return "stop"
+            self._grant(token, CLAIM_US, False, now_us)
+            return "tell"
 
-        for token, waiter in list(self.queue.items()):
-            alive = waiter.alive_until > now_us
-            if granted is not None:
-                if alive and waiter.mailbox and reached(waiter.mailbox, f"{token} {CLAIM_US + 1000}"):
-                    break
-            elif token == me:
-                return me
-            elif not alive:
-                del self.queue[token]
-            elif not waiter.mailbox or reached(waiter.mailbox, f"{token} grant"):
-                self._grant(token, CLAIM_US, False, now_us)
-                granted = token
-        return granted
+        self.walk(me, now_us, offer)
+        return winner

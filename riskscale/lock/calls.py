@@ -20,9 +20,10 @@ class LockKeys:
     wait: bytes
 
     @classmethod
-    def of(cls, base: str) -> LockKeys:
-        """From the part of the key before its role."""
-        return cls(f"{base}:lock".encode(), f"{base}:queue".encode(), f"{base}:wait".encode())
+    def of(cls, base: str, role: str = "lock") -> LockKeys:
+        """From the part of the key before its role. A role is one word: ``{a}:b:lock`` is a lock with a tag."""
+        of_it = "" if role == "lock" else f"{role}-"
+        return cls(*(f"{base}:{word}".encode() for word in (role, f"{of_it}queue", f"{of_it}wait")))
 
     @property
     def all(self) -> tuple[bytes, ...]:
@@ -66,9 +67,32 @@ class LockInfo:
     waiters: tuple[Waiter, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ForceReleased:
+    """What ``lock.force_release`` replied.
+
+    Attributes:
+        released: whether it was held (with the fence that was named) until now.
+        fence: the raised one, above the former holder's and below that of every later one; if not released, the last.
+        told: how many subscribers heard that the holder lost it.
+        at: when this was decided.
+    """
+
+    released: bool
+    fence: int
+    told: int
+    at: float
+
+    @classmethod
+    def of(cls, reply: Sequence[Any]) -> ForceReleased:
+        """From the reply."""
+        released, fence, told, at_us = reply
+        return cls(released == 1, fence, told, at_us / MICRO)
+
+
 def acquire(keys: LockKeys, owner: str, ttl_us: int, mailbox: str, *, hold: str = "", metadata: str = "") -> Call[Seen]:
     """Take, renew or claim the lock, or queue for it."""
-    return Call("lock.acquire", keys.all, (owner, ttl_us, mailbox, hold, metadata), _seen)
+    return Call("lock.acquire", keys.all, (owner, ttl_us, mailbox, hold, metadata), Seen.of)
 
 
 def release(keys: LockKeys, owner: str, hold: str = "") -> Call[tuple[bool, float]]:
@@ -84,19 +108,24 @@ def acquire_all(
     return Call("lock.acquire_all", keys, (owner, ttl_us, metadata), _all_seen)
 
 
+def force_release(keys: LockKeys, *, lost: str = "", fence: int = 0) -> Call[ForceReleased]:
+    """Take the lock from the holder that has ``fence`` (0: from any), and say so on the channel ``lost``."""
+    return Call("lock.force_release", keys.all, (lost, fence), ForceReleased.of)
+
+
 def inspect(keys: LockKeys, most: int = 0) -> Call[LockInfo]:
     """Look, without changing anything."""
     return Call("lock.inspect", keys.all, (most,), _info)
 
 
-def _seen(reply: Sequence[Any]) -> Seen:
-    acquired, fence, wait_us, rank, at_us = reply
-    return Seen(acquired == 1, fence, wait_us / MICRO, rank, at_us / MICRO)
-
-
 def _all_seen(reply: Sequence[Any]) -> tuple[bool, float, list[int]]:
     acquired, _, at_us, *fences = reply
     return acquired == 1, at_us / MICRO, fences
+
+
+def _force_released(reply: Sequence[Any]) -> ForceReleased:
+    released, fence, told, at_us = reply
+    return ForceReleased(released == 1, fence, told, at_us / MICRO)
 
 
 def _info(reply: Sequence[Any]) -> LockInfo:

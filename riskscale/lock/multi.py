@@ -45,7 +45,8 @@ class MultiSpec:
         several = sorted(set(names))
         if not 1 <= len(several) <= MOST:
             raise ArgumentError("names", f"must be from 1 to {MOST} names")
-        locks = tuple(LockSpec.of(name, hub.key(name, tag, "names"), ttl, metadata, True) for name in several)
+        keys = {name: calls.LockKeys.of(hub.key(name, tag, "names")) for name in several}
+        locks = tuple(LockSpec.of(name, keys[name], ttl, metadata) for name in several)
         together = len({hub.slot_of(lock.key) for lock in locks}) == 1
         return cls(name=" + ".join(several), locks=locks, together=together)
 

@@ -27,9 +27,15 @@ class LockSpec:
     renew_script: str = "lock.renew"
 
     @classmethod
-    def of(cls, name: str, base: str, ttl: Duration, metadata: Mapping[str, Any] | str | None, fair: bool) -> LockSpec:
+    def of(
+        cls,
+        name: str,
+        keys: calls.LockKeys,
+        ttl: Duration,
+        metadata: Mapping[str, Any] | str | None,
+        fair: bool = True,
+    ) -> LockSpec:
         """Check the arguments of a Lock."""
-        keys = calls.LockKeys.of(base)
         return cls(name=name, keys=keys, ttl_us=lease_us(ttl), metadata=metadata_text(metadata), races=not fair)
 
     @property

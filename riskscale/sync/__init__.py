@@ -15,6 +15,7 @@ from riskscale.sync.lease import Lease
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import RateLimiter
+from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
     "DistributedLock",
@@ -28,6 +29,8 @@ __all__ = [
     "LuaLockBackend",
     "MultiLock",
     "RateLimiter",
+    "ReadWriteLock",
     "RedisRateLimitBackend",
+    "Semaphore",
     "TenantRateLimiter",
 ]

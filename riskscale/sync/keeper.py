@@ -13,6 +13,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Any
 
+from riskscale.errors import HubClosed
 from riskscale.lease.book import Batch, Book, Watch
 from riskscale.sync.hub import Hub
 
@@ -109,6 +110,8 @@ class Keeper:
             fences: Any = None
             try:
                 fences = self._hub.run(batch.call)
+            except HubClosed:
+                pass  # the hub closes, and gives them back
             except Exception as error:
                 log.warning("%d leases could not be renewed: %s", len(batch.watches), type(error).__name__)
             with self._mutex:

@@ -140,13 +140,14 @@ class Leased:
     @contextmanager
     def hold(self, timeout: Duration | None = None) -> Iterator[Lease]:
         """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
-        with self._acquired(self._wait if timeout is None else seconds(timeout, "timeout")) as lease:
+        limit = self._wait if timeout is None else seconds(timeout, "timeout")
+        with self._acquired(self._acquire(limit), limit) as lease:
             yield lease
 
     def __enter__(self) -> Lease:
         thread = threading.get_ident()
         self._entered.check(thread, self._name)
-        lease = self._acquired(self._wait)
+        lease = self._acquired(self._acquire(self._wait), self._wait)
         lease.__enter__()
         self._entered.put(thread, lease)
         return lease
@@ -154,8 +155,8 @@ class Leased:
     def __exit__(self, *error: Any) -> None:
         self._entered.pop(threading.get_ident(), self._name).__exit__(*error)
 
-    def _acquired(self, timeout: float | None) -> Lease:
-        lease = self._hub.drive(self._acquire(timeout))
+    def _acquired(self, flow: Flow[Lease | None], timeout: float | None) -> Lease:
+        lease = self._hub.drive(flow)
         if lease is None:
             raise AcquireTimeout(self._name, timeout or 0.0)
         return lease

@@ -10,7 +10,7 @@ from riskscale._core.durations import Duration, seconds
 from riskscale.lease import flows
 from riskscale.lease.base import LeaseTerms, Terms
 from riskscale.lock import calls
-from riskscale.lock.calls import LockInfo
+from riskscale.lock.calls import LockInfo, LockKeys
 from riskscale.lock.spec import LockSpec, owner_token
 from riskscale.sync.hub import hub_of
 from riskscale.sync.lease import Lease, Leased
@@ -35,7 +35,7 @@ class Lock(Leased):
         **terms: Unpack[LeaseTerms],
     ) -> None:
         hub = hub_of(client)
-        self._spec = LockSpec.of(name, hub.key(name, tag), ttl, metadata, fair)
+        self._spec = LockSpec.of(name, LockKeys.of(hub.key(name, tag)), ttl, metadata, fair)
         super().__init__(hub, name, wait, Terms.of(hub, **terms))
 
     def acquire(self, timeout: Duration | None = None, *, owner: str | None = None) -> Lease | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 NOW = 10**15
 LIMIT = (3, 60_000_000)
 RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
+SEMAPHORE = ["semaphore", "semaphore-leases", "semaphore-queue", "semaphore-wait"]
 
 # name -> (roles of the keys, arguments without now_us)
 EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
@@ -12,6 +13,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "fence.read": (["value", "fence"], [7]),
     "lock.acquire": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "", "", "host 7"]),
     "lock.release": (["lock", "queue", "wait"], ["owner-1", ""]),
+    "lock.force_release": (["lock", "queue", "wait"], ["rs1:lost", 7]),
     "lock.renew": (["lock"], ["owner-1", 10_000_000]),
     "lock.acquire_all": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "host 7"]),
     "lock.inspect": (["lock", "queue", "wait"], [10]),
@@ -22,4 +24,8 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "rate.all_of": (["gcra", "sliding_log"], [2, *RULES, 1, 1]),
     "rate.refund": (["gcra", "gcra:refund:t", "sliding_log", "sliding_log:refund:t"], [2, *RULES, NOW, 1]),
     "rate.reset": (["gcra"], []),
+    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, "host 7"]),
+    "semaphore.release": (SEMAPHORE, ["owner-1"]),
+    "semaphore.renew": (["semaphore"], ["owner-1", 10_000_000]),
+    "semaphore.inspect": (SEMAPHORE, [10]),
 }

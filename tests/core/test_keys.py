@@ -6,37 +6,44 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from riskscale import ArgumentError, Limit
-from riskscale._core.keys import base_key, check_prefix, name_part, tag_part
+from riskscale._core.keys import base_key, check_prefix, name_part, names_of, tag_part
 from riskscale.fence.calls import GuardKeys
+from riskscale.lock.admin import ROLES, LockName, lock_name
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
+from riskscale.semaphore.calls import SemaphoreKeys
 
+OWN = 16
 HOSTILE = [
     "a", "a:b", "{a}", "}a{", "a}:lock", "{", "}", "%", "%7B", "%7b", "{%7D}", "\x00", " ", "\n", "\x7f", ":", "::",
     "\u00e9", "e\u0301", "🔒", "a:rate:default:60s:gcra", "rs1:{a}", "rs1", "lock", "x" * 65536, "x" * 65535 + "y",
-    "A", "\u0410",
+    "A", "\u0410", "semaphore", "rw", "election", "queue",
 ]  # fmt: skip
 names = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6))
 
 
 def all_keys(name: str, tag: str | None, limiter: str, label: str) -> list[bytes]:
-    """Every key that this release makes of some names: five of a lock and a guard, then those of a limit."""
+    """Every key that this release makes of some names: first those that no limit has part in."""
     base = base_key("rs1", name, tag)
     plan = Plan("rs1", Limit(1, per=1, name=label), limiter, tag)
-    own = [*LockKeys.of(base).all, *GuardKeys.of(base).all]
+    own = [*LockKeys.of(base).all, *LockKeys.of(base, "election").all, *GuardKeys.of(base).all]
+    own += [*SemaphoreKeys.of(base).all, *SemaphoreKeys.of(base, "rw").all]
+    assert len(own) == OWN
     return [*own, *plan.keys(name), plan.keys(name)[0] + b":refund:token"]
 
 
+@example(one=("a", None, "l", "p"), two=("semaphore", "a", "l", "p"))  # a role must not look like a name
+@example(one=("a", None, "l", "p"), two=("election", "a", "l", "p"))
 @given(one=st.tuples(names, st.none() | names, names, names), two=st.tuples(names, st.none() | names, names, names))
 def test_different_names_have_different_keys(one: tuple[str, ...], two: tuple[str, ...]) -> None:
     first, second = all_keys(*one), all_keys(*two)
     same_name, same_limit = one[:2] == two[:2], one == two
     for (i, a), (j, b) in itertools.product(enumerate(first), enumerate(second)):
-        assert (a == b) == (i == j and (same_name if i < 5 else same_limit)), (one, two)
+        assert (a == b) == (i == j and (same_name if i < OWN else same_limit)), (one, two)
 
 
 @given(name=names, tag=st.none() | names)
@@ -45,6 +52,43 @@ def test_the_hash_tag_is_the_name_and_nothing_else(name: str, tag: str | None) -
     assert key.count("{") == key.count("}") == 1
     assert re.fullmatch(r"app:rs1:\{[^{}]+\}(:[^{}]+)?", key, re.S)
     key.encode()
+
+
+@given(name=names, tag=st.none() | names)
+def test_names_can_be_read_back(name: str, tag: str | None) -> None:
+    base = base_key("app:rs1", name, tag)
+    assert names_of("app:rs1", base) == (name, tag)
+    for role in ROLES:
+        one = LockName(name, tag, role)
+        keys = one.keys("app:rs1")
+        assert keys == LockKeys.of(base, role)
+        assert [lock_name("app:rs1", key) for key in keys.all] == [one, None, None]
+        assert lock_name("app:rs1", keys.lock.decode()) == one
+        assert lock_name("rs1", keys.lock) is lock_name("app:rs1c", keys.lock) is None
+
+
+@given(limit=names, tenant=names, tag=st.none() | names)
+def test_no_key_of_a_limit_is_read_as_a_lock(limit: str, tenant: str, tag: str | None) -> None:
+    plan = Plan("rs1", Limit(1, per=1, name=limit), tenant, tag)
+    assert {lock_name("rs1", key) for key in plan.keys(tenant)} == {None}
+
+
+@given(base=st.from_regex(r"rs1:\{?[%0-9A-Fa-f:{} \x00]{1,8}\}?(:[%0-9A-Fa-f]{1,6})?", fullmatch=True))
+def test_what_is_read_back_is_what_was_written(base: str) -> None:
+    found = names_of("rs1", base)
+    assert found is None or base_key("rs1", *found) == base
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "rs1:{}:lock", "rs1:{a}:b:c:lock", "rs1:{a}::lock", "rs1:{a}b:lock", "rs1:a:lock", "rs1:{a%7b}:lock",
+        "rs1:{a%41}:lock", "rs1:{a%}:lock", "rs1:{a}:b%:lock", "rs1:{a b}:lock", "rs1:{a}:lock\n", b"rs1:{\xff}:lock",
+        "rs1:{a}{b}:lock", "rs1:{%80}:lock",
+    ],
+)  # fmt: skip
+def test_keys_that_no_lock_has(key: str | bytes) -> None:
+    assert lock_name("rs1", key) is None
 
 
 def test_bytes_that_are_escaped() -> None:

@@ -62,7 +62,7 @@ async def test_a_lost_term_is_followed_by_another(hub: Hub, raw_client: Any, pre
         terms.append(term.fence)
         if len(terms) == 2:
             break
-        raw_client.delete(f"{prefix}rs1:{{scheduler}}:election:lock")
+        raw_client.delete(f"{prefix}rs1:{{scheduler}}:election")
         await asyncio.wait_for(term.lost.wait(), SOON)
     assert lost == terms[:1] and terms[1] > terms[0]
 
@@ -113,7 +113,7 @@ async def test_an_outage_is_waited_for(hub: Hub, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_poisoned_key_is_not(hub: Hub, raw_client: Any, prefix: str) -> None:
-    raw_client.set(f"{prefix}rs1:{{scheduler}}:election:lock", "x", ex=100)
+    raw_client.set(f"{prefix}rs1:{{scheduler}}:election", "x", ex=100)
     with pytest.raises(StateError):
         async for _ in Election(hub, "scheduler", ttl=1).terms():
             pass

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from riskscale import Limit
-from riskscale.sync import Guard, Hub, Lock, RateLimiter
+from riskscale.sync import Guard, Hub, Lock, RateLimiter, Semaphore
 from riskscale.testing import ServerProcess
 
 
@@ -22,6 +22,9 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
         lock, limiter = Lock(hub, "job", ttl=60), RateLimiter(hub, Limit(10, per=60))
         lease = lock.acquire()
         assert lease is not None and limiter.hit("a")
+        semaphore = Semaphore(hub, "gpu", limit=2, ttl=60)
+        share = semaphore.acquire(weight=2)
+        assert share is not None
         guard = Guard(hub, "row")
         guard.write("old", fence=7, ttl=60)
         client.config_set("maxmemory-policy", "noeviction")
@@ -31,6 +34,7 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
             lambda: limiter.hit("a"),
             lambda: limiter.hit("b"),
             lambda: Lock(hub, "other", ttl=60).acquire(timeout=0),
+            lambda: Semaphore(hub, "other", limit=2, ttl=60).acquire(timeout=0),
             lambda: guard.write("the same holder's", fence=7),
             lambda: guard.write("a newer holder's", fence=8),
             lambda: Guard(hub, "other").write("new", fence=1),
@@ -38,7 +42,10 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
             with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory"):
                 refused()
         assert dump(client) == before
-        lease.renew(120)
-        assert lease.remaining() > 60
-        lease.release()
+        for held in (lease, share):
+            held.renew(120)
+            assert held.remaining() > 60
+            held.renew(30)
+            held.release()
+        assert semaphore.inspect().held == 0
         assert not lock.locked()

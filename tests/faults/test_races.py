@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from riskscale.lock._model import POLL_US
+from riskscale.lease._queue_model import POLL_US
 from riskscale.rate._model import interval
 from riskscale.rate.limit import ALGORITHMS, Algorithm, Limit
 from tests.faults.canary import Canary

@@ -10,6 +10,7 @@ from riskscale._core.mailbox import Slot
 from riskscale.errors import LeaseLost
 from riskscale.lease import flows
 from riskscale.lease.grant import Grant
+from riskscale.lock.calls import LockKeys
 from riskscale.lock.spec import LockSpec
 from tests.history.history import SECOND
 
@@ -38,7 +39,7 @@ class Task:
         self.process, self.simulation, self.number = process, process.simulation, number
         chance = self.simulation.random
         self.name, timeout = chance.choice(NAMES), chance.choice([None, None, 0, 0.2, 1.0])
-        self.spec = LockSpec.of(self.name, self.name, self.simulation.ttl, None, True)
+        self.spec = LockSpec.of(self.name, LockKeys.of(self.name), self.simulation.ttl, None, True)
         self._event = Flag()
         self._slot, self._wait, self._waiting = Slot("", self._event), 0, False
         process.busy += 1

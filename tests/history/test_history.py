@@ -1,4 +1,4 @@
-"""Eight processes, three locks, ten seconds of faults, judged by what the server stamped; see ``checker.py``.
+"""Eight processes, three locks, ten seconds of faults; what the server stamped is judged by tests.history.checker.
 
 ``make soak SECONDS=600`` runs longer.
 """

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from riskscale._core.scripts import script
-from tests.lock.test_model import Mailboxes
+from tests.lease.machine import Mailboxes
 
 NOW = 10**15
 
@@ -104,3 +104,17 @@ def test_holds_are_a_set(queue: Queue) -> None:
     assert release("h2") == [1, 1] and release("h2") == [1, 1], "a repeat changes nothing"
     assert release("h1") == [1, 0] and release("h1") == [1, 0]
     assert queue.acquire("other", "-")[0] == 1
+
+
+def test_one_of_a_thousand_racers_is_woken_though_the_others_are_gone(queue: Queue, prefix: str) -> None:
+    boxes = Mailboxes(queue.client)
+    boxes.subscribe(f"{prefix}one", True)
+    queue.acquire("holder", "-")
+    for number in range(500):
+        queue.acquire(f"gone{number}", f"-{prefix}gone")
+        queue.acquire(f"here{number}", f"-{prefix}one")
+    queue.release("holder")
+    (said,) = boxes.sent()
+    woken = said.removesuffix(" free")
+    assert woken.startswith("here") and not queue.client.hexists(queue.keys[2], f"~{woken}")
+    assert queue.acquire(woken, f"-{prefix}one")[0] == 1

@@ -1,0 +1,45 @@
+"""For those who operate locks: which there are, by their keys. Pure, as :mod:`riskscale.lock.calls`."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from riskscale._core.keys import base_key, names_of
+from riskscale._core.mailbox import LONGEST
+from riskscale.lock.calls import LockKeys
+
+Role = Literal["lock", "election"]
+ROLES: tuple[Role, ...] = ("lock", "election")
+
+
+class LockName(NamedTuple):
+    """What its users call a lock, or an election, which is one."""
+
+    name: str
+    tag: str | None = None
+    role: Role = "lock"
+
+    def keys(self, root: str) -> LockKeys:
+        """Its keys in the hub with that root."""
+        return LockKeys.of(base_key(root, self.name, self.tag), self.role)
+
+
+def patterns(root: str) -> list[str]:
+    """For SCAN MATCH: every lock of the hub with that root, which no character of a glob can be in."""
+    return [f"{root}:{{*:{role}" for role in ROLES]
+
+
+def lock_name(root: str, key: bytes | str) -> LockName | None:
+    """Of which lock ``key`` is the hash, by its name; None where it is another's, however like one it looks."""
+    try:
+        base, _, role = (key.decode() if isinstance(key, bytes) else key).rpartition(":")
+    except UnicodeDecodeError:
+        return None
+    found = names_of(root, base)
+    return next((LockName(*found, role=each) for each in ROLES if found and role == each), None)
+
+
+def lost_channel(root: str) -> str:
+    """The channel on which hubs with that root hear that a lease was taken; '' where its name would be too long."""
+    channel = f"{root}:lost"
+    return channel if len(channel) <= LONGEST else ""

@@ -1,0 +1,112 @@
+"""Everything that is held, on a real cluster: keys of one name in one slot, waiting by polls, renewals by slot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis.cluster
+
+import riskscale.sync
+from riskscale import ArgumentError, Election, Guard, Hub, Limit, Lock, MultiLock, RateLimiter, ReadWriteLock, Semaphore
+from riskscale.lease.keeper import Keeper
+
+pytestmark = pytest.mark.owns_server
+NAMES = [f"job-{number}" for number in range(8)]
+
+
+def slots(hub: Hub, names: list[str]) -> set[int]:
+    return {hub.slot_of(hub.key(name).encode()) for name in names}
+
+
+async def in_turn(make: Any, waiting: int = 3) -> int:
+    """The most at once of several that wait for it."""
+    inside = most = 0
+
+    async def work() -> None:
+        nonlocal inside, most
+        async with make().hold(timeout=60):
+            inside, most = inside + 1, max(most, inside + 1)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(waiting)))
+    return most
+
+
+async def test_waiters_poll_and_are_served(hub: Hub) -> None:
+    assert len(slots(hub, NAMES)) > 4, "names on both nodes"
+    for name in NAMES[:2]:
+        assert await in_turn(lambda name=name: Lock(hub, name, ttl=60)) == 1
+    async with Semaphore(hub, "gpu", limit=2, ttl=60), Semaphore(hub, "gpu", limit=2, ttl=60) as second:
+        waiting = asyncio.create_task(in_turn(lambda: Semaphore(hub, "gpu", limit=2, ttl=60)))
+        while (await Semaphore(hub, "gpu", limit=2, ttl=60).inspect()).waiting < 3:
+            await asyncio.sleep(0.01)
+        await second.release()
+        assert await waiting == 1
+    assert await in_turn(lambda: ReadWriteLock(hub, "map", ttl=60).write()) == 1
+    assert hub.mailbox.channel == "", "PUBLISH counts the listeners of one node only"
+
+
+@pytest.mark.parametrize("tag", [None, "t"])
+async def test_several_at_once(hub: Hub, tag: str | None) -> None:
+    assert await in_turn(lambda: MultiLock(hub, NAMES[:4], ttl=60, tag=tag)) == 1
+    async with MultiLock(hub, NAMES[:4], ttl=60, tag=tag) as lease:
+        assert sorted(lease.fences) == NAMES[:4] and all(lease.fences.values())
+        backwards = MultiLock(hub, NAMES[3:0:-1], ttl=60, tag=tag)
+        assert await backwards.acquire(timeout=0) is None
+        await lease.renew(90)
+        assert lease.remaining() > 60
+    async with backwards:
+        assert await Lock(hub, NAMES[0], ttl=1, tag=tag).acquire(timeout=0) is not None
+
+
+async def test_leases_are_renewed_on_both_nodes(hub: Hub) -> None:
+    locks = [Lock(hub, name, ttl=0.6, tag="s", auto_renew=True) for name in NAMES]
+    locks += [Lock(hub, name, ttl=0.6, auto_renew=True) for name in NAMES]
+    leases = [await lock.acquire(timeout=0) for lock in locks]
+    ends = [lease.at + 3 * 0.6 for lease in leases if lease]
+    assert len(ends) == 2 * len(NAMES)
+    last = leases[-1]
+    while last is not None and (await locks[-1].inspect()).held and min(ends) > await now(hub):
+        await asyncio.sleep(0.05)
+    for lock, lease in zip(locks, leases, strict=True):
+        assert lease is not None and (await lock.inspect()).fence == lease.fence
+        await lease.release()
+    assert not hub.part(Keeper)._book.watches
+
+
+async def now(hub: Hub) -> float:
+    """The server's clock, as scripts see it."""
+    lease = await Lock(hub, "clock", ttl=1).acquire()
+    assert lease is not None
+    await lease.release()
+    return lease.at
+
+
+async def test_the_rest(hub: Hub) -> None:
+    guard = Guard(hub, "row")
+    async with Lock(hub, "row", ttl=60) as lease:
+        await guard.write("mine", fence=lease.fence, ttl=60)
+        assert await guard.read(fence=lease.fence) == b"mine"
+    async for term in Election(hub, "leader", ttl=60).terms():
+        assert term.fence
+        break
+    limiter = RateLimiter(hub, Limit(1, per=60), name="api")
+    first = [decision.allowed for decision in await limiter.hit_many(NAMES)]
+    second = [decision.allowed for decision in await limiter.hit_many(NAMES)]
+    assert all(first) and not any(second)
+    with pytest.raises(ArgumentError, match="min_replicas"):
+        Lock(hub, "a", ttl=60, min_replicas=1)
+
+
+def test_threads(cluster: int) -> None:
+    with (
+        redis.cluster.RedisCluster(host="127.0.0.1", port=cluster) as client,
+        riskscale.sync.Hub(client) as hub,
+        riskscale.sync.MultiLock(hub, NAMES, ttl=60) as lease,
+    ):
+        assert riskscale.sync.Lock(hub, NAMES[0], ttl=60).acquire(timeout=0.1) is None
+        with riskscale.sync.Semaphore(hub, "threads", limit=1, ttl=60):
+            lease.renew()
