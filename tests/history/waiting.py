@@ -108,6 +108,10 @@ class Watchman:
         self._outages = {name: outages(each) for name, each in by_worker.items()}
         self.killed = {fault.worker for fault in history.faults if fault.kind == "kill"}
 
+    def first_beat(self, worker: str) -> int:
+        """Its first sign of life."""
+        return min(self._workers[worker].beats, default=0)
+
     def last_beat(self, worker: str) -> int:
         """The last sign of life of a process."""
         return max(self._workers[worker].beats, default=0)
@@ -204,5 +208,8 @@ def unended(watchman: Watchman, attempt: Attempt, stall: int) -> Iterator[Violat
     if not attempt.ended:
         if attempt.worker not in watchman.killed:
             yield Violation("endless", attempt.name, end, f"{who} was under way when its process ended")
-    elif attempt.how not in EXPECTED and trouble.first(attempt.begun.lo, min(attempt.ended.hi, last)) is None:
+        return
+    # A connection that was reset while nobody used it shows it to whoever uses it next.
+    since = watchman.first_beat(attempt.worker) if attempt.how == "ConnectionError" else attempt.begun.lo
+    if attempt.how not in EXPECTED and trouble.first(since, min(attempt.ended.hi, last)) is None:
         yield Violation("failed", attempt.name, end, f"{who} ended with {attempt.how} without a fault")
