@@ -187,6 +187,13 @@ def starving(story: Story) -> None:
     story["w2"].queue(4000, "b")
 
 
+def idling(story: Story) -> None:
+    story["w1"].take(100, "a")
+    story["w1"].release(200, "a")
+    story["w2"].queue(110, "b", rank=30)
+    story["w2"].release(3000, "b", 0)
+
+
 def silence(story: Story) -> None:
     story["w1"].take(100, "a")
     story["w2"].queue(110, "b", wait=1000)
@@ -255,7 +262,8 @@ BAD: dict[Callable[[Story], None], list[str]] = {
     barging: ["barged"],
     barging_before_one_that_still_waits: ["barged"],
     barging_long_after_the_trouble: ["barged"],
-    starving: ["starved", "endless"],
+    starving: ["starved", "idle", "endless"],
+    idling: ["idle"],
     silence: ["silent"],
     lost_early: ["lost early"],
     released_late: ["held late"],

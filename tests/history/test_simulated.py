@@ -109,7 +109,7 @@ FOUND: dict[type[Flawed], set[str]] = {
     Overlapping: {"overlap"},
     Falling: {"fence"},
     Barging: {"barged"},
-    Stuck: {"starved"},
+    Stuck: {"starved", "idle"},
     Forgetful: {"barged"},
 }
 
