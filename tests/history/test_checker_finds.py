@@ -79,7 +79,7 @@ def starving(story: Story) -> None:
 def idling(story: Story) -> None:
     story["w1"].take(100, "a")
     story["w1"].release(200, "a")
-    story["w2"].queue(110, "b", rank=30)
+    story["w2"].queue(110, "b", rank=1)
     story["w2"].release(3000, "b", 0)
 
 

@@ -115,7 +115,7 @@ FOUND: dict[type[Flawed], set[str]] = {
 
 
 @pytest.mark.parametrize("flawed", FOUND)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_a_flaw_is_found(flawed: type[Flawed], seed: int) -> None:
     flawed.shown = 0
