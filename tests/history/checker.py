@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from tests.history.history import SECOND, Call, Fault, History, Left
 from tests.history.leases import Lease, Token, breaks, by_fence, falls, overlaps, tokens
+from tests.history.vigils import Vigil, Watchman
 from tests.history.violation import Violation
-from tests.history.waiting import Vigil, Watchman, barged, idle, silent, starved, unended
+from tests.history.waiting import barged, dawdled, demoted, idle, silent, starved, unended
 
 SLEW = SECOND // 500
 """How far the clock of a holder and the server's may part during a lease."""
@@ -36,7 +37,8 @@ def check(history: History) -> Verdict:
     """Judge a history.
 
     Leases of one lock never overlap, and are there until their end; fences rise strictly; nobody who joined the queue
-    later is granted before one who was there, alive and within reach all the time; whoever waits is served when those
+    later is granted before one who was there, alive and within reach all the time, who does not fall back either; a
+    release hands the lock to one of those; whoever waits is served when those
     ahead of it have been, is not kept waiting before a lock that nobody holds, and looks when it was told to; attempts
     end, and not with an error unless there was a fault; what holders were told and believe agrees with the server; at
     the end nothing is left that should not be.
@@ -48,7 +50,9 @@ def check(history: History) -> Verdict:
     found: list[Violation] = []
     for name, each in leases.items():
         found += [*overlaps(each), *falls(each)]
-        found += barged(vigils[name], each, _joined(history.calls()[name]))
+        calls = history.calls()[name]
+        found += [*barged(vigils[name], each, _joined(calls)), *demoted(vigils[name])]
+        found += dawdled(vigils[name], each, calls)
         found += starved(vigils[name], each, history.stall)
         found += idle(watchman, vigils[name], each, history.stall)
         for token in known[name]:

@@ -74,13 +74,11 @@ class Rounds:
         chance = self._chance
         ttl = chance.choice(TTLS)
         auto_renew = chance.random() < 0.25
-        steps = [
-            Step(pause=chance.expovariate(1 / 0.012), renews=chance.random() < 0.4) for _ in range(chance.randint(1, 3))
-        ]
+        steps = [self._step() for _ in range(chance.randint(1, 3))]
         if auto_renew and chance.random() < 0.1:
             steps.append(Step(pause=ttl * 1.5, renews=False))  # longer than one lease
-        elif chance.random() < 0.02:
-            steps.append(Step(pause=ttl * 1.1, renews=False))  # overslept
+        elif chance.random() < 0.03:
+            steps.append(Step(pause=ttl * 1.1, renews=chance.random() < 0.5))  # overslept
         fair = chance.random() < 0.9
         cancels = not self._settings.threads and chance.random() < 0.3
         return Round(

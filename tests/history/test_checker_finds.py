@@ -42,7 +42,7 @@ def fence_falling(story: Story) -> None:
 
 def barging(story: Story) -> None:
     story["w1"].take(100, "a")
-    story["w2"].queue(110, "b")
+    story["w2"].queue(110, "b", box="m")
     story["w1"].release(300, "a")
     story["w3"].take(310, "c")
     story["w3"].release(400, "c")
@@ -81,6 +81,20 @@ def idling(story: Story) -> None:
     story["w1"].release(200, "a")
     story["w2"].queue(110, "b", rank=1)
     story["w2"].release(3000, "b", 0)
+
+
+def dawdling(story: Story) -> None:
+    story["w1"].take(100, "a")
+    story["w2"].queue(110, "b", box="m")
+    story["w1"].release(200, "a")
+    story["w2"].take(500, "b")
+
+
+def falling_back(story: Story) -> None:
+    story["w1"].take(100, "a")
+    story["w2"].queue(110, "b", box="m")
+    story["w2"].queue(300, "b", rank=1, box="m")
+    story["w2"].release(400, "b", 0)
 
 
 def silence(story: Story) -> None:
@@ -148,11 +162,13 @@ BAD: dict[Callable[[Story], None], list[str]] = {
     overlap_despite_an_unknown_release: ["overlap"],
     fence_not_rising: ["overlap", "fence"],
     fence_falling: ["overlap", "fence"],
-    barging: ["barged"],
+    barging: ["dawdled", "barged"],
     barging_before_one_that_still_waits: ["barged"],
-    barging_long_after_the_trouble: ["barged"],
+    barging_long_after_the_trouble: ["dawdled", "barged"],
     starving: ["starved", "idle", "endless"],
     idling: ["idle"],
+    dawdling: ["dawdled"],
+    falling_back: ["demoted"],
     silence: ["silent"],
     lost_early: ["lost early"],
     released_late: ["held late"],

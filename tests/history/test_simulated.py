@@ -75,6 +75,16 @@ class Barging(Flawed):
         return released
 
 
+class Dawdling(Flawed):
+    """Hands over nothing at a release."""
+
+    def _hand_over(self, me: str, now_us: int) -> str | None:
+        if me or not self.queue:
+            return super()._hand_over(me, now_us)
+        self.show()
+        return None
+
+
 class Stuck(Flawed):
     """Is given to nobody for a minute."""
 
@@ -109,8 +119,9 @@ FOUND: dict[type[Flawed], set[str]] = {
     Overlapping: {"overlap"},
     Falling: {"fence"},
     Barging: {"barged"},
+    Dawdling: {"dawdled"},
     Stuck: {"starved", "idle"},
-    Forgetful: {"barged"},
+    Forgetful: {"barged", "demoted"},
 }
 
 
