@@ -41,11 +41,12 @@ class Users:
 
     async def beat(self, alive: asyncio.Event) -> None:
         """Signs of life, by the server's clock."""
-        client = AsyncRecorded(host="127.0.0.1", port=self.settings.port, retry=AsyncCountingRetry(backoff(), -1))
+        client = AsyncRecorded(host="127.0.0.1", port=self.settings.port, retry=AsyncCountingRetry(backoff(), 3))
         async with client:
             while not self.over.is_set():
-                self.journal.beat(await client.time())
-                alive.set()
+                with contextlib.suppress(redis.RedisError, OSError):
+                    self.journal.beat(await client.time())
+                    alive.set()
                 await asyncio.sleep(BEAT)
 
     async def user(self, hub: Hub, number: int) -> None:

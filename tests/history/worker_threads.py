@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from typing import Any
@@ -48,10 +49,11 @@ class Threads:
 
     def beat(self) -> None:
         """Signs of life, by the server's clock."""
-        with redis.Redis(host="127.0.0.1", port=self.settings.port, retry=CountingRetry(backoff(), -1)) as client:
+        with redis.Redis(host="127.0.0.1", port=self.settings.port, retry=CountingRetry(backoff(), 3)) as client:
             while not self.ended.wait(BEAT):
-                self.journal.beat(client.time())
-                self.alive.set()
+                with contextlib.suppress(redis.RedisError, OSError):
+                    self.journal.beat(client.time())
+                    self.alive.set()
 
     def user(self, hub: Hub, number: int) -> None:
         try:
