@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
-from riskscale.errors import StateError
-from riskscale.rate.calls import Decision, Plan, only
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, only
 from riskscale.rate.limit import Limit
-
-Pairs = list[tuple[str, int]]
 
 
 class BaseRateLimiter:
@@ -34,9 +31,9 @@ class BaseRateLimiter:
         limits = "; ".join(map(str, self.limits))
         return f"<{type(self).__module__}.RateLimiter {self.name!r} {limits}>"
 
-    def _batches(self, pairs: Pairs) -> list[Pairs]:
+    def _batches(self, pairs: Pairs) -> Sequence[Pairs]:
         """Runs that one call can take; on a cluster a call's keys share a slot."""
-        runs: list[Pairs] = []
+        runs: list[list[tuple[str, int]]] = []
         for pair in pairs:
             full = not runs or len(runs[-1]) == self._plan.most
             if full or (self._by_slot and runs[-1][-1][0] != pair[0]):
@@ -45,5 +42,5 @@ class BaseRateLimiter:
         return runs
 
     @staticmethod
-    def _all(results: list[Decision | StateError]) -> list[Decision]:
+    def _all(results: Decided) -> list[Decision]:
         return [only([result]) for result in results]

@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from riskscale._core.call import Arg, Call
 from riskscale._core.durations import MICRO, integer
@@ -15,6 +16,8 @@ from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
 from riskscale.rate.limit import Limit
 
 MAX_COST = 10**15
+Pairs: TypeAlias = Sequence[tuple[str, int]]
+"""Keys and costs."""
 Item = str | tuple[str, int]
 """A key, or a key and its cost."""
 
@@ -55,6 +58,9 @@ class Decision:
             raise RateLimitExceeded(self.key, str(self.limit), self.retry_after)
 
 
+Decided: TypeAlias = list[Decision | StateError]
+
+
 class Plan:
     """The limits of one limiter, with everything about their calls that does not change from hit to hit."""
 
@@ -87,11 +93,21 @@ class Plan:
         base = base_key(self._root, key, self._tag, "key")
         return [(base + role).encode() for role in self._roles]
 
-    def hits(self, items: Sequence[tuple[str, int]], charge: bool) -> Call[list[Decision | StateError]]:
+    @property
+    def kind(self) -> tuple[str, tuple[Arg, ...]]:
+        """The script and the words of its limits: items of plans that have them in common fit into one call."""
+        return self._script, self._fixed
+
+    def keys_of(self, items: Pairs) -> list[bytes]:
+        """The keys of several items, in the order of KEYS."""
+        return [key for name, _ in items for key in self.keys(name)]
+
+    def hits(self, items: Pairs, charge: bool) -> Call[Decided]:
         """``items`` in one call, at most ``most`` of them."""
-        keys = tuple(key for name, _ in items for key in self.keys(name))
         args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
-        return Call(self._script, keys, args, lambda reply: self._decisions(reply, items, charge))
+        return Call(
+            self._script, tuple(self.keys_of(items)), args, lambda reply: self.decided(reply, items, charge=charge)
+        )
 
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
@@ -111,14 +127,13 @@ class Plan:
         """Forget what ``key`` used."""
         return Call("rate.reset", tuple(self.keys(key)), (), lambda reply: _no_state_error(reply, key))
 
-    def _decisions(
-        self, reply: Sequence[int], items: Sequence[tuple[str, int]], charge: bool
-    ) -> list[Decision | StateError]:
+    def decided(self, reply: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
+        """What a reply says of ``items``, which were the ``first`` and following of the call."""
         width = 3 * len(self.limits)
-        at, decisions = reply[0] / MICRO, []
-        for index, (key, cost) in enumerate(items):
-            row = reply[1 + index * width : 1 + (index + 1) * width]
-            decisions.append(self._decision(row, key, cost, at, charge))
+        at, start, decisions = reply[0] / MICRO, 1 + first * width, []
+        for key, cost in items:
+            decisions.append(self._decision(reply[start : start + width], key, cost, at, charge))
+            start += width
         return decisions
 
     def _decision(self, row: Sequence[int], key: str, cost: int, at: float, charge: bool) -> Decision | StateError:

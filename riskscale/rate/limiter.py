@@ -8,7 +8,8 @@ from typing import Any, Literal, overload
 from riskscale._core.hub import hub_of
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decision, Item, check_cost, check_items, only
+from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, only
+from riskscale.rate.coalescer import Coalescer
 from riskscale.rate.limit import Limit
 
 
@@ -20,15 +21,23 @@ class RateLimiter(BaseRateLimiter):
         limits: a :class:`riskscale.Limit`, or up to 32: a request then passes all of them or is charged to none.
         name: what is limited ("api", "login"): limiters of different names count apart.
         tag: text that decides the cluster slot in place of the key.
+        coalesce: whether hits that are made at the same time travel together, which is several times as fast.
 
     Raises:
         ArgumentError: an argument is malformed.
     """
 
     def __init__(
-        self, client: Any, limits: Limit | Iterable[Limit], *, name: str = "default", tag: str | None = None
+        self,
+        client: Any,
+        limits: Limit | Iterable[Limit],
+        *,
+        name: str = "default",
+        tag: str | None = None,
+        coalesce: bool = True,
     ) -> None:
         self._hub = hub_of(client)
+        self._coalescer = self._hub.part(Coalescer) if coalesce else None
         super().__init__(self._hub, limits, name, tag)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
@@ -38,7 +47,7 @@ class RateLimiter(BaseRateLimiter):
             ArgumentError: ``cost`` is not a whole number of 1 or more, or ``key`` is empty.
             StateError: a key of it holds something else, and was left untouched.
         """
-        return only(await self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
+        return only(await self._hits([(key, check_cost(cost))]))
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
@@ -71,8 +80,12 @@ class RateLimiter(BaseRateLimiter):
             return_exceptions: whether a key that holds something else gives its StateError as its result. Otherwise
                 the first such error is raised, after all items were decided.
         """
-        results: list[Decision | StateError] = []
+        results: Decided = []
         for batch in self._batches(check_items(items)):
-            decided = await self._hub.run(self._plan.hits(batch, True))
-            results += decided
+            results += await self._hits(batch)
         return results if return_exceptions else self._all(results)
+
+    async def _hits(self, pairs: Pairs) -> Decided:
+        if self._coalescer is None:
+            return await self._hub.run(self._plan.hits(pairs, True))
+        return await self._coalescer.hits(self._plan, pairs)

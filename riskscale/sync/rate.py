@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decision, Item, check_cost, check_items, only
+from riskscale.rate.calls import Decided, Decision, Item, check_cost, check_items, only
 from riskscale.rate.limit import Limit
 from riskscale.sync.hub import hub_of
 
@@ -45,7 +45,7 @@ class RateLimiter(BaseRateLimiter):
         self, items: Iterable[Item], *, return_exceptions: bool = False
     ) -> list[Decision] | list[Decision | StateError]:
         """See :meth:`riskscale.RateLimiter.hit_many`."""
-        results: list[Decision | StateError] = []
+        results: Decided = []
         for batch in self._batches(check_items(items)):
             decided = self._hub.run(self._plan.hits(batch, True))
             results += decided
