@@ -58,9 +58,10 @@ def trouble_of(worker: Worker, faults: Sequence[Fault]) -> Trouble:
     spans = [(one, two) for one, two in pairwise([*worker.beats, NEVER]) if two - one > GAP]
     spans += [(fault.when.lo, fault.when.hi) for fault in faults if fault.kind == "reset"]
     spans += [(fault.when.lo, NEVER) for fault in faults if fault.kind == "kill"]
-    conts = [fault.when for fault in faults if fault.kind == "cont"]
-    for stop in (fault.when for fault in faults if fault.kind == "stop"):
-        spans.append((stop.lo, min((cont.hi for cont in conts if cont.lo >= stop.lo), default=NEVER)))
+    for begins, ends in (("stop", "cont"), ("stall", "flow")):
+        over = [fault.when for fault in faults if fault.kind == ends]
+        for begin in (fault.when.lo for fault in faults if fault.kind == begins):
+            spans.append((begin, min((end.hi for end in over if end.lo >= begin), default=NEVER)))
     before = (0, worker.beats[0] if worker.beats else NEVER)
     return Trouble([before, *((lo, _settled(worker, lo, hi) + CLAIM) for lo, hi in spans)])
 
@@ -106,6 +107,10 @@ class Watchman:
         self.trouble = {name: trouble_of(each, by_worker[name]) for name, each in history.workers.items()}
         self._outages = {name: outages(each) for name, each in by_worker.items()}
         self.killed = {fault.worker for fault in history.faults if fault.kind == "kill"}
+
+    def first_beat(self, worker: str) -> int:
+        """Its first sign of life."""
+        return min(self._workers[worker].beats, default=0)
 
     def last_beat(self, worker: str) -> int:
         """The last sign of life of a process."""
@@ -203,5 +208,8 @@ def unended(watchman: Watchman, attempt: Attempt, stall: int) -> Iterator[Violat
     if not attempt.ended:
         if attempt.worker not in watchman.killed:
             yield Violation("endless", attempt.name, end, f"{who} was under way when its process ended")
-    elif attempt.how not in EXPECTED and trouble.first(attempt.begun.lo, min(attempt.ended.hi, last)) is None:
+        return
+    # A connection that was reset while nobody used it shows it to whoever uses it next.
+    since = watchman.first_beat(attempt.worker) if attempt.how == "ConnectionError" else attempt.begun.lo
+    if attempt.how not in EXPECTED and trouble.first(since, min(attempt.ended.hi, last)) is None:
         yield Violation("failed", attempt.name, end, f"{who} ended with {attempt.how} without a fault")
