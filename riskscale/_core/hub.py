@@ -268,7 +268,7 @@ class Hub(BaseHub):
             except Exception as error:
                 log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
                 if step.token:
-                    self.mailbox.regret(step.token, lambda: self.spawn(self._run(step.call)), self.monotonic())
+                    self.mailbox.regret(step.token, lambda: self.spawn(self.ask(step.call)), self.monotonic())
                 return None
 
         task = self.spawn(last())

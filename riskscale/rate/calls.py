@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from riskscale._core.call import Arg, Call
@@ -16,6 +17,8 @@ from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
 from riskscale.rate.limit import Limit
 
 MAX_COST = 10**15
+REMEMBERED = 4096
+"""Names of keys that are not made anew for each hit."""
 Pairs: TypeAlias = Sequence[tuple[str, int]]
 """Keys and costs."""
 Item = str | tuple[str, int]
@@ -86,17 +89,15 @@ class Plan:
             self._script = "rate.all_of"
             self._fixed = (len(self.limits), *self._words)
             self.most = 128 // len(self.limits)
-        self._nonce, self._serial = secrets.token_hex(6), itertools.count()
-
-    def keys(self, key: str) -> list[bytes]:
-        """The keys of ``key``, one a limit."""
-        base = base_key(self._root, key, self._tag, "key")
-        return [(base + role).encode() for role in self._roles]
-
-    @property
-    def kind(self) -> tuple[str, tuple[Arg, ...]]:
+        self.kind = (self._script, self._fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
-        return self._script, self._fixed
+        self._nonce, self._serial = secrets.token_hex(6), itertools.count()
+        self.keys = lru_cache(REMEMBERED)(self._keys)
+        """The keys of a key, one a limit."""
+
+    def _keys(self, key: str) -> tuple[bytes, ...]:
+        base = base_key(self._root, key, self._tag, "key")
+        return tuple((base + role).encode() for role in self._roles)
 
     def keys_of(self, items: Pairs) -> list[bytes]:
         """The keys of several items, in the order of KEYS."""
@@ -105,9 +106,8 @@ class Plan:
     def hits(self, items: Pairs, charge: bool) -> Call[Decided]:
         """``items`` in one call, at most ``most`` of them."""
         args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
-        return Call(
-            self._script, tuple(self.keys_of(items)), args, lambda reply: self.decided(reply, items, charge=charge)
-        )
+        keys = tuple(self.keys_of(items))
+        return Call(self._script, keys, args, lambda reply: self.decided(reply, items, charge=charge))
 
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
@@ -125,7 +125,7 @@ class Plan:
 
     def reset(self, key: str) -> Call[None]:
         """Forget what ``key`` used."""
-        return Call("rate.reset", tuple(self.keys(key)), (), lambda reply: _no_state_error(reply, key))
+        return Call("rate.reset", self.keys(key), (), lambda reply: _no_state_error(reply, key))
 
     def decided(self, reply: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
         """What a reply says of ``items``, which were the ``first`` and following of the call."""

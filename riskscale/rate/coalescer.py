@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from riskscale._core.call import Call
 from riskscale._core.hub import Hub
@@ -21,60 +21,38 @@ IN_FLIGHT = 2
 """Batches of one kind under way: one is decided while the replies of the other are read."""
 
 
-@dataclass(slots=True, eq=False)
 class Ask:
     """Some items of one caller, at most as many as one call takes."""
 
-    plan: Plan
-    pairs: Pairs
-    keys: list[bytes]
-    answer: asyncio.Future[Decided]
+    __slots__ = ("answer", "keys", "pairs", "plan")
+
+    def __init__(self, plan: Plan, pairs: Pairs, answer: asyncio.Future[Decided]) -> None:
+        self.plan, self.pairs, self.answer = plan, pairs, answer
+        self.keys = plan.keys_of(pairs)
 
 
 class Kind:
-    """Requests that one call can decide: of the same limits, and on a cluster of the same slot."""
-
-    __slots__ = ("asks", "in_flight", "is_called", "name")
-
-    def __init__(self, name: tuple[object, ...]) -> None:
-        self.name = name
-        self.asks: deque[Ask] = deque()
-        self.in_flight = 0
-        self.is_called = False
-
-    def next_batch(self) -> list[Ask]:
-        """As many as one call takes, in order of arrival; whoever gave up meanwhile is not charged."""
-        batch: list[Ask] = []
-        room = 0
-        while self.asks:
-            ask = self.asks[0]
-            if not ask.answer.done():
-                room = room if batch else ask.plan.most
-                if len(ask.pairs) > room:
-                    break
-                batch.append(ask)
-                room -= len(ask.pairs)
-            self.asks.popleft()
-        return batch
-
-
-class Coalescer:
-    """One per hub."""
+    """Requests that one call can decide: those of the same limits, on a cluster of the same slot too."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._kinds: dict[tuple[object, ...], Kind] = {}
+        self._asks: deque[Ask] = deque()
+        self._in_flight = 0
+        self._is_called = False
 
     async def hits(self, plan: Plan, pairs: Pairs) -> Decided:
-        """Decide them, with whatever else is asked now: at most ``plan.most``, on a cluster of one slot.
+        """Decide them, with whatever else is asked now; at most ``plan.most``.
 
         A caller that is cancelled, or runs out of time, disturbs nobody; what was not sent yet is not charged.
         """
-        hub, keys = self._hub, plan.keys_of(pairs)
+        hub, loop = self._hub, asyncio.get_running_loop()
+        ask = Ask(plan, pairs, loop.create_future())
         hub.enter()
         try:
-            ask = Ask(plan, pairs, keys, asyncio.get_running_loop().create_future())
-            self._put(ask)
+            self._asks.append(ask)
+            if not self._is_called and self._in_flight < IN_FLIGHT:
+                self._is_called = True
+                loop.call_soon(self._send)
             if hub.timeout is None:
                 return await ask.answer
             async with asyncio.timeout(hub.timeout):
@@ -82,56 +60,78 @@ class Coalescer:
         finally:
             hub.leave()
 
-    async def aclose(self) -> None:
-        """With the hub, which has waited for those who ask, as long as it waits for anybody."""
-        for kind in self._kinds.values():
-            _refuse(kind.asks, HubClosed())
+    def close(self) -> None:
+        """With the hub, which has waited for those who ask as long as it waits for anybody."""
+        _refuse(self._asks, HubClosed())
 
-    def _put(self, ask: Ask) -> None:
-        name = (*ask.plan.kind, self._hub.slot_of(ask.keys[0]))
-        kind = self._kinds.get(name)
-        if kind is None:
-            kind = self._kinds[name] = Kind(name)
-        kind.asks.append(ask)
-        if not kind.is_called and kind.in_flight < IN_FLIGHT:
-            kind.is_called = True
-            asyncio.get_running_loop().call_soon(self._send, kind)
+    def _send(self) -> None:
+        self._is_called = False
+        while self._in_flight < IN_FLIGHT and (batch := self._next_batch()):
+            self._in_flight += 1
+            self._hub.spawn(self._decide(batch))
 
-    def _send(self, kind: Kind) -> None:
-        kind.is_called = False
-        while kind.in_flight < IN_FLIGHT and (batch := kind.next_batch()):
-            kind.in_flight += 1
-            self._hub.spawn(self._decide(kind, batch))
-        if not kind.in_flight and self._kinds.get(kind.name) is kind:
-            del self._kinds[kind.name]
+    def _next_batch(self) -> list[Ask]:
+        """As many as one call takes, in order of arrival; whoever gave up meanwhile is not charged."""
+        batch: list[Ask] = []
+        asks, room = self._asks, 0
+        while asks:
+            ask = asks[0]
+            if not ask.answer.done():
+                room = room if batch else ask.plan.most
+                if len(ask.pairs) > room:
+                    break
+                batch.append(ask)
+                room -= len(ask.pairs)
+            asks.popleft()
+        return batch
 
-    async def _decide(self, kind: Kind, batch: list[Ask]) -> None:
+    async def _decide(self, batch: list[Ask]) -> None:
         try:
             reply = await self._hub.ask(_together(batch))
-        except Exception as error:
-            _refuse(batch, error)
-        except asyncio.CancelledError:
-            _refuse(batch, HubClosed())
-            raise
-        else:
             first = 0
             for ask in batch:
                 if not ask.answer.done():
                     ask.answer.set_result(ask.plan.decided(reply, ask.pairs, first))
                 first += len(ask.pairs)
+        except Exception as error:
+            _refuse(batch, error)
+        except asyncio.CancelledError:
+            _refuse(batch, HubClosed())
+            raise
         finally:
-            kind.in_flight -= 1
-            self._send(kind)
+            self._in_flight -= 1
+            self._send()
+
+
+class Coalescer:
+    """One per hub: what kinds there are."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._kinds: WeakValueDictionary[object, Kind] = WeakValueDictionary()
+
+    def kind(self, plan: Plan, slot: int = 0) -> Kind:
+        """The one of a plan's limits; kept while a limiter, or a request, refers to it."""
+        name = (plan.kind, slot)
+        kind = self._kinds.get(name)
+        if kind is None:
+            kind = self._kinds[name] = Kind(self._hub)
+        return kind
+
+    async def aclose(self) -> None:
+        """Refuse whoever still waits."""
+        for kind in list(self._kinds.values()):
+            kind.close()
 
 
 def _together(batch: Sequence[Ask]) -> Call[Sequence[Any]]:
     script, fixed = batch[0].plan.kind
-    keys = tuple(key for ask in batch for key in ask.keys)
+    keys = tuple([key for ask in batch for key in ask.keys])
     costs = [cost for ask in batch for _, cost in ask.pairs]
     return Call(script, keys, (*fixed, b"1", *costs), lambda reply: reply)
 
 
-def _refuse(asks: Sequence[Ask] | deque[Ask], error: Exception) -> None:
+def _refuse(asks: Iterable[Ask], error: Exception) -> None:
     for ask in asks:
         if not ask.answer.done():
             ask.answer.set_exception(error)

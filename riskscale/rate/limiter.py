@@ -37,8 +37,9 @@ class RateLimiter(BaseRateLimiter):
         coalesce: bool = True,
     ) -> None:
         self._hub = hub_of(client)
-        self._coalescer = self._hub.part(Coalescer) if coalesce else None
         super().__init__(self._hub, limits, name, tag)
+        self._coalescer = self._hub.part(Coalescer) if coalesce else None
+        self._kind = None if self._coalescer is None or self._by_slot else self._coalescer.kind(self._plan)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask for ``cost`` units for ``key``; what is refused is not charged.
@@ -47,7 +48,8 @@ class RateLimiter(BaseRateLimiter):
             ArgumentError: ``cost`` is not a whole number of 1 or more, or ``key`` is empty.
             StateError: a key of it holds something else, and was left untouched.
         """
-        return only(await self._hits([(key, check_cost(cost))]))
+        pairs = ((key, check_cost(cost)),)
+        return only(await (self._hits(pairs) if self._kind is None else self._kind.hits(self._plan, pairs)))
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
@@ -88,4 +90,5 @@ class RateLimiter(BaseRateLimiter):
     async def _hits(self, pairs: Pairs) -> Decided:
         if self._coalescer is None:
             return await self._hub.run(self._plan.hits(pairs, True))
-        return await self._coalescer.hits(self._plan, pairs)
+        slot = self._hub.slot_of(self._plan.keys(pairs[0][0])[0]) if self._by_slot else 0
+        return await self._coalescer.kind(self._plan, slot).hits(self._plan, pairs)
