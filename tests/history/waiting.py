@@ -20,6 +20,8 @@ from tests.history.violation import Violation
 
 POLL = SECOND // 2
 """The longest pause of a waiter without a mailbox."""
+LOOK = 10 * SECOND
+"""The same with one."""
 GIVE_UP = 2 * SECOND
 """What a call under way, and giving back, may add to a timeout."""
 GAP = CLAIM // 4
@@ -116,6 +118,13 @@ class Watchman:
         """The last sign of life of a process."""
         return max(self._workers[worker].beats, default=0)
 
+    def hindered_workers(self, begin: int, end: int) -> int:
+        """How many were in trouble between two times, of those that lived then."""
+        lived = (
+            name for name in self._workers if self.first_beat(name) <= end and begin <= self.last_beat(name) + CLAIM
+        )
+        return sum(self.trouble[name].first(begin, end) is not None for name in lived)
+
     def vigils(self, calls: Sequence[Call]) -> Iterator[Vigil]:
         """Of one token on one lock: ``calls`` in the order in which they were sent."""
         begun: Call | None = None
@@ -176,6 +185,27 @@ def starved(vigils: Sequence[Vigil], leases: Sequence[Lease], stall: int) -> Ite
         if vigil.end - vigil.begin > most:
             text = f"{_who(vigil)} waited {vigil.end - vigil.begin} us, more than {most}"
             yield Violation("starved", vigil.name, vigil.end, text)
+
+
+def idle(watchman: Watchman, vigils: Sequence[Vigil], leases: Sequence[Lease], stall: int) -> Iterator[Violation]:
+    """Of one lock: nobody keeps vigil for long before one that nobody is seen to hold.
+
+    Each process in trouble may hold it unseen for one lease, or leave it unanswered, once; and where a lease ended
+    without a release, a waiter looks a claim later for each place before its own, even if those are dead.
+    """
+    grants = sorted(leases, key=lambda lease: lease.granted)
+    times = [lease.granted for lease in grants]
+    unseen = max((call.ttl for lease in leases for call in lease.holds), default=0)
+    for vigil in vigils:
+        since, in_turn = vigil.begin, min(vigil.rank * CLAIM, LOOK)
+        first = max(0, bisect_right(times, since) - 1)
+        for lease in (*grants[first : bisect_left(times, vigil.end)], None):
+            until = lease.granted if lease else vigil.end
+            most = (watchman.hindered_workers(since, until) + 1) * max(CLAIM, unseen) + in_turn + POLL + stall
+            if until - since > most:
+                text = f"nobody held it for {until - since} us, more than {most}, before {_who(vigil)}"
+                yield Violation("idle", vigil.name, until, text)
+            since = max(since, lease.end) if lease else since
 
 
 def _who(vigil: Vigil) -> str:
