@@ -72,7 +72,7 @@ class Task:
                 self._waiting, number = True, self._wait
                 when = self.simulation.now + round(step.seconds * SECOND)
                 self.simulation.at(when, lambda: self.process.do(lambda: self._look(number)))
-                if self._event.is_set:
+                if self._slot.event.is_set:
                     self._look(number)
             case Call() | Finish() | Cleanup():
                 self._send(step if isinstance(step, Call) else step.call)
