@@ -7,15 +7,26 @@ from collections.abc import Iterable, Sequence
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
 from riskscale.rate.calls import Decided, Decision, Pairs, Plan, only
+from riskscale.rate.fallback import Fallback, OnError
 from riskscale.rate.limit import Limit
 
 
 class BaseRateLimiter:
     """See :class:`riskscale.RateLimiter`."""
 
-    def __init__(self, hub: BaseHub, limits: Limit | Iterable[Limit], name: str, tag: str | None) -> None:
+    def __init__(
+        self,
+        hub: BaseHub,
+        limits: Limit | Iterable[Limit],
+        name: str,
+        tag: str | None,
+        on_error: OnError,
+        replicas: int | None,
+    ) -> None:
         self._plan = Plan(hub.root, limits, check_name(name, "name"), tag)
         self._by_slot = hub.is_cluster and tag is None
+        fallback = Fallback(self._plan.limits, on_error, replicas, hub.monotonic)
+        self._fallback = None if on_error == "raise" else fallback
 
     @property
     def limits(self) -> tuple[Limit, ...]:

@@ -40,6 +40,8 @@ class Decision:
         key: whose request it was.
         cost: units it asked for.
         token: makes a refund of it count once; "" for a peek.
+        degraded: whether it was made without the server, as ``on_error`` says; ``remaining`` is then of the local
+            share, or 0 where nothing is known.
     """
 
     allowed: bool
@@ -51,6 +53,7 @@ class Decision:
     key: str
     cost: int
     token: str = field(repr=False)
+    degraded: bool = False
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -111,13 +114,9 @@ class Plan:
 
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
-        if not isinstance(decision, Decision) or not decision.token or not decision.allowed:
-            raise ArgumentError("decision", "must be of a hit that was admitted")
+        check_refund(key, decision, cost)
         if not decision.token.startswith(self._nonce):
             raise ArgumentError("decision", "is another limiter's")
-        if key != decision.key:
-            raise ArgumentError("key", "is not the one that the decision was for")
-        integer(cost, "cost", 1, decision.cost)
         marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
         args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
         keys = tuple(each for pair in marks for each in pair)
@@ -156,6 +155,15 @@ def check_cost(cost: int) -> int:
     if cost == 0 and not isinstance(cost, bool):
         raise ArgumentError("cost", "must be 1 or more; to look without a charge, use peek()")
     return integer(cost, "cost", 1, MAX_COST)
+
+
+def check_refund(key: str, decision: Decision, cost: int) -> None:
+    """Whether it can be given back at all."""
+    if not isinstance(decision, Decision) or not (decision.token or decision.degraded) or not decision.allowed:
+        raise ArgumentError("decision", "must be of a hit that was admitted")
+    if key != decision.key:
+        raise ArgumentError("key", "is not the one that the decision was for")
+    integer(cost, "cost", 1, decision.cost)
 
 
 def check_items(items: Iterable[Item]) -> list[tuple[str, int]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any, Literal, overload
 
+from riskscale._core.durations import Duration, seconds
 from riskscale._core.hub import hub_of
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, only
+from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
 from riskscale.rate.coalescer import Coalescer
+from riskscale.rate.fallback import GONE, OnError, settled_only
 from riskscale.rate.limit import Limit
 
 
@@ -22,6 +25,10 @@ class RateLimiter(BaseRateLimiter):
         name: what is limited ("api", "login"): limiters of different names count apart.
         tag: text that decides the cluster slot in place of the key.
         coalesce: whether hits that are made at the same time travel together, which is several times as fast.
+        timeout: seconds for one decision before the server counts as gone; None: the hub's, or the client's own.
+        on_error: when the server is gone: "raise" its error, "allow", "deny", or decide "local": this replica then
+            grants its share of the limits by itself. The decision says that it is ``degraded``.
+        replicas: for "local": how many share the limits; each grants the limit divided by as many, 1 at the least.
 
     Raises:
         ArgumentError: an argument is malformed.
@@ -35,9 +42,13 @@ class RateLimiter(BaseRateLimiter):
         name: str = "default",
         tag: str | None = None,
         coalesce: bool = True,
+        timeout: Duration | None = None,
+        on_error: OnError = "raise",
+        replicas: int | None = None,
     ) -> None:
         self._hub = hub_of(client)
-        super().__init__(self._hub, limits, name, tag)
+        super().__init__(self._hub, limits, name, tag, on_error, replicas)
+        self._timeout = None if timeout is None else seconds(timeout, "timeout")
         self._coalescer = self._hub.part(Coalescer) if coalesce else None
         self._kind = None if self._coalescer is None or self._by_slot else self._coalescer.kind(self._plan)
 
@@ -49,11 +60,13 @@ class RateLimiter(BaseRateLimiter):
             StateError: a key of it holds something else, and was left untouched.
         """
         pairs = ((key, check_cost(cost)),)
-        return only(await (self._hits(pairs) if self._kind is None else self._kind.hits(self._plan, pairs)))
+        if self._kind is not None and self._fallback is None and self._timeout is None:  # the shortest way
+            return only(await self._kind.hits(self._plan, pairs))
+        return only(await self._decide(pairs, True))
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
-        return only(await self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
+        return only(await self._decide(((key, check_cost(cost)),), False))
 
     async def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """Give back ``cost`` units of an admitted request, once: a second refund of one decision gives nothing.
@@ -61,6 +74,9 @@ class RateLimiter(BaseRateLimiter):
         Returns:
             The units that came back: fewer where the request, in part, counts no more.
         """
+        check_refund(key, decision, cost)
+        if decision.degraded:
+            return self._fallback.refund(decision, cost) if self._fallback else 0
         return await self._hub.run(self._plan.refund(key, decision, cost))
 
     async def reset(self, key: str) -> None:
@@ -84,11 +100,27 @@ class RateLimiter(BaseRateLimiter):
         """
         results: Decided = []
         for batch in self._batches(check_items(items)):
-            results += await self._hits(batch)
+            results += await self._decide(batch, True)
         return results if return_exceptions else self._all(results)
 
-    async def _hits(self, pairs: Pairs) -> Decided:
-        if self._coalescer is None:
-            return await self._hub.run(self._plan.hits(pairs, True))
+    async def _decide(self, pairs: Pairs, charge: bool) -> Decided:
+        if self._fallback is None:
+            return await self._ask(pairs, charge)
+        settled, asked = self._fallback.begin(pairs, charge)
+        try:
+            decided = await self._ask(asked, charge) if asked else None
+        except GONE as error:
+            return self._fallback.failed(error, settled, asked, charge)
+        return self._fallback.answered(settled, decided, charge) if decided is not None else settled_only(settled)
+
+    async def _ask(self, pairs: Pairs, charge: bool) -> Decided:
+        if self._timeout is None:
+            return await self._send(pairs, charge)
+        async with asyncio.timeout(self._timeout):
+            return await self._send(pairs, charge)
+
+    async def _send(self, pairs: Pairs, charge: bool) -> Decided:
+        if self._coalescer is None or not charge:
+            return await self._hub.run(self._plan.hits(pairs, charge))
         slot = self._hub.slot_of(self._plan.keys(pairs[0][0])[0]) if self._by_slot else 0
         return await self._coalescer.kind(self._plan, slot).hits(self._plan, pairs)

@@ -7,7 +7,8 @@ from typing import Any, Literal, overload
 
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decided, Decision, Item, check_cost, check_items, only
+from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
+from riskscale.rate.fallback import GONE, OnError, settled_only
 from riskscale.rate.limit import Limit
 from riskscale.sync.hub import hub_of
 
@@ -16,21 +17,31 @@ class RateLimiter(BaseRateLimiter):
     """Limits that replicas share, for a blocking client; see :class:`riskscale.RateLimiter`."""
 
     def __init__(
-        self, client: Any, limits: Limit | Iterable[Limit], *, name: str = "default", tag: str | None = None
+        self,
+        client: Any,
+        limits: Limit | Iterable[Limit],
+        *,
+        name: str = "default",
+        tag: str | None = None,
+        on_error: OnError = "raise",
+        replicas: int | None = None,
     ) -> None:
         self._hub = hub_of(client)
-        super().__init__(self._hub, limits, name, tag)
+        super().__init__(self._hub, limits, name, tag, on_error, replicas)
 
     def hit(self, key: str, cost: int = 1) -> Decision:
         """See :meth:`riskscale.RateLimiter.hit`."""
-        return only(self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
+        return only(self._decide(((key, check_cost(cost)),), True))
 
     def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
-        return only(self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
+        return only(self._decide(((key, check_cost(cost)),), False))
 
     def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """See :meth:`riskscale.RateLimiter.refund`."""
+        check_refund(key, decision, cost)
+        if decision.degraded:
+            return self._fallback.refund(decision, cost) if self._fallback else 0
         return self._hub.run(self._plan.refund(key, decision, cost))
 
     def reset(self, key: str) -> None:
@@ -47,6 +58,15 @@ class RateLimiter(BaseRateLimiter):
         """See :meth:`riskscale.RateLimiter.hit_many`."""
         results: Decided = []
         for batch in self._batches(check_items(items)):
-            decided = self._hub.run(self._plan.hits(batch, True))
-            results += decided
+            results += self._decide(batch, True)
         return results if return_exceptions else self._all(results)
+
+    def _decide(self, pairs: Pairs, charge: bool) -> Decided:
+        if self._fallback is None:
+            return self._hub.run(self._plan.hits(pairs, charge))
+        settled, asked = self._fallback.begin(pairs, charge)
+        try:
+            decided = self._hub.run(self._plan.hits(asked, charge)) if asked else None
+        except GONE as error:
+            return self._fallback.failed(error, settled, asked, charge)
+        return self._fallback.answered(settled, decided, charge) if decided is not None else settled_only(settled)
