@@ -138,6 +138,7 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
         environ: dict[str, Any] = {
             "PATH_INFO": path,
             "QUERY_STRING": "",
+            "SCRIPT_NAME": "",
             "REMOTE_ADDR": peer,
             "HTTP_X_FORWARDED_FOR": forwarded,
         }
