@@ -14,7 +14,7 @@ import riskscale
 from riskscale import LeaseLost, StaleFence
 from riskscale.sync import Election, Guard, Hub, Lock
 from tests.backends import ServerBackend
-from tests.cli.command import json_line, start
+from tests.cli.command import json_line, start, url_of
 
 HOSTILE = "a:{b}\x1b[2J\n%é"
 Run = Callable[..., Any]
@@ -60,6 +60,44 @@ def test_list(hub: Hub, locks: Run) -> None:
     assert shown.code == 0 and "\x1b" not in shown.out and str(held.fence) in shown.out
     assert held.token not in shown.out + str(found)
     terms.close()
+
+
+def test_a_foreign_key_hides_no_lock(hub: Hub, locks: Run) -> None:
+    with Lock(hub, "job", ttl=60) as lease:
+        hub.client.set(f"{hub.key(HOSTILE)}:lock", "text", ex=60)
+        for as_json in ((), ("--json",)):
+            seen = locks("list", *as_json)
+            assert seen.code == 0 and str(lease.fence) in seen.out and "another type" not in seen.out
+            assert seen.err.count("\n") == 1 and "1 name has keys of another type" in seen.err
+            assert "\x1b" not in seen.err
+        hub.client.zadd(f"{hub.key('other')}:lock", {"a": 1})
+        hub.client.expire(f"{hub.key('other')}:lock", 60)
+        assert "2 names have keys" in locks("list").err
+    for verb in (("show", "other"), ("release", "other", "--force", "--yes")):
+        seen = locks(*verb)
+        assert seen.code == 2 and seen.err.count("\n") == 1 and "another type" in seen.err
+
+
+def test_no_name_or_metadata_looks_like_another_row(hub: Hub, locks: Run) -> None:
+    rows = locks("list").out.count("\n")
+    with Lock(hub, "a\nb", ttl=60, tag="c\nd", metadata="e\nf\u202e, fence 1"):
+        seen = locks("list")
+        assert seen.out.count("\n") == rows + 1 and "\u202e" not in seen.out
+        for text in ("a\\nb", "c\\nd", "e\\nf\\u202e"):
+            assert text in seen.out
+        assert locks("show", "a\nb", "--tag", "c\nd").out.endswith(", metadata e\\nf\\u202e, fence 1\n")
+
+
+@pytest.mark.owns_server
+def test_the_smallest_user_may_show_and_release(hub: Hub, run: Run, backend: ServerBackend, prefix: str) -> None:
+    server = ("--redis", url_of(backend), "--key-prefix", prefix)
+    lease = Lock(hub, "job", ttl=60).acquire()
+    assert lease is not None and run("locks", "show", "job", *server).code == 0
+    refused = run("locks", "list", *server)
+    assert refused.code == 2 and refused.err.count("\n") == 1 and "+scan" in refused.err
+    assert run("locks", "release", "job", "--force", "--yes", *server).code == 0
+    with pytest.raises(LeaseLost):
+        lease.release()
 
 
 def test_show(hub: Hub, locks: Run) -> None:
