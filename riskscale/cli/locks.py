@@ -15,6 +15,7 @@ import typer
 from redis.exceptions import RedisError
 from rich.table import Table
 
+from riskscale._core.durations import MAX_INT
 from riskscale.cli import server
 from riskscale.cli.errors import Failure, is_noperm
 from riskscale.cli.options import AsJson, KeyPrefix, Url
@@ -95,14 +96,16 @@ def release(
     redis: Url,
     force: Annotated[bool, typer.Option("--force", help="Needed: the holder may be at work.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    fence: Annotated[int | None, typer.Option(metavar="N", help="Only from the holder with this fence.", min=1)] = None,
+    fence: Annotated[
+        int | None, typer.Option(metavar="N", help="Only from the holder with this fence.", min=1, max=MAX_INT)
+    ] = None,
     tag: Tag = None,
     election: OfElection = False,
     key_prefix: KeyPrefix = "",
 ) -> None:
     """Take a lock from its holder, who is told, and hand it to the next; exit 1 if it was not held, or not by that one.
 
-    The fence is raised, so that a guarded resource refuses whatever the former holder still writes.
+    The fence is raised: once the next holder has come to a guarded value, what the former one still writes is refused.
     """
     if not force:
         raise Failure("release: the holder may be at work: --force takes the lock from it all the same")
@@ -122,8 +125,7 @@ def release(
     if not done.released:
         print(f"the fence {info.fence} does not hold it any more: nothing changed")
         raise typer.Exit(1)
-    listeners = f"{done.told} {'process' if done.told == 1 else 'processes'} listened"
-    print(f"released, {listeners}; fences are above {done.fence} from now on")
+    print(f"released, {_heard(done.told)}; fences are above {done.fence} from now on")
 
 
 @contextmanager
@@ -168,8 +170,17 @@ def _inspect(hub: Hub, lock: LockName, waiters: int) -> LockInfo:
 def _agreed() -> bool:
     try:
         return typer.confirm("take it from this holder?")
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise
         raise Failure("release: it asks first, and nobody answered: --yes does without") from None
+
+
+def _heard(told: int) -> str:
+    """Every hub of that prefix listens once it has something to listen for, so the holder need not be one of them."""
+    if told == 0:
+        return "nobody listened: the holder finds out when it renews or releases"
+    return f"{told} {'process' if told == 1 else 'processes'} listened"
 
 
 def _state(info: LockInfo) -> str:
