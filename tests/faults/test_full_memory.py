@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import redis
 
-from riskscale import Limit
+from riskscale import LeaseLost, Limit
+from riskscale.lock import calls
+from riskscale.lock.calls import LockKeys
 from riskscale.sync import Guard, Hub, Lock, RateLimiter, Semaphore
 from riskscale.testing import ServerProcess
 
@@ -24,6 +26,10 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
         assert lease is not None and limiter.hit("a")
         semaphore = Semaphore(hub, "gpu", limit=2, ttl=60)
         share = semaphore.acquire(weight=2)
+        taken = Lock(hub, "stuck", ttl=60).acquire()
+        stuck = LockKeys.of(hub.key("stuck"))
+        next_one = calls.acquire(stuck, "next", 60_000_000, "")  # it polls
+        assert taken is not None and not hub.run(next_one).acquired
         assert share is not None
         guard = Guard(hub, "row")
         guard.write("old", fence=7, ttl=60)
@@ -48,4 +54,8 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
             held.renew(30)
             held.release()
         assert semaphore.inspect().held == 0
+        assert hub.run(calls.force_release(stuck, fence=taken.fence)).released
+        assert hub.run(next_one).acquired
+        with pytest.raises(LeaseLost):
+            taken.release()
         assert not lock.locked()
