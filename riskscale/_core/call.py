@@ -50,9 +50,10 @@ class Finish(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Cleanup(Generic[T]):
-    """Run ``call`` whatever happens."""
+    """Run ``call`` whatever happens; where it fails, again should ``token`` be granted something after all."""
 
     call: Call[T]
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,6 +261,8 @@ class Hub(BaseHub):
                 return await self._run(step.call)
             except Exception as error:
                 log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
+                if step.token:
+                    self.mailbox.regret(step.token, lambda: self.spawn(self._run(step.call)), self.monotonic())
                 return None
 
         task = self.spawn(last())

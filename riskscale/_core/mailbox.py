@@ -22,6 +22,9 @@ QUIET = 10.0
 """Seconds without a message after which the connection must prove that it lives."""
 PAUSES = (0.05, 0.2, 1.0, 5.0)
 """Seconds between attempts to subscribe."""
+REGRET = 60.0
+"""Seconds; a place in a queue lives for 30 s after the last call for it, which may be slow to arrive."""
+MOST_REGRETS = 1000
 LONGEST = 128
 
 
@@ -43,15 +46,26 @@ class Listener(Protocol):
 class Slot:
     """Where the messages for one token arrive."""
 
-    def __init__(self, token: str, event: Event) -> None:
+    def __init__(self, token: str, new_event: Callable[[], Any]) -> None:
         self.token = token
-        self.event: Any = event
+        self._new_event = new_event
+        self._event: Any = None
         self._texts: deque[str] = deque()
+
+    @property
+    def event(self) -> Any:
+        """Set while there is something to take; made for the first who waits, since most need not."""
+        if self._event is None:
+            self._event = self._new_event()
+            if self._texts:  # from before anybody could see the event
+                self._event.set()
+        return self._event
 
     def put(self, message: str) -> None:
         """From the subscription's side: leave a message ('' only wakes) and wake the waiter."""
         self._texts.append(message)
-        self.event.set()
+        if self._event is not None:
+            self._event.set()
 
     def take(self) -> str:
         """From the waiter's side: the message that matters, '' if there is none."""
@@ -61,6 +75,18 @@ class Slot:
             message = self._texts.popleft()
             seen = seen if seen == "grant" else message or seen
         return seen
+
+
+class Regret:
+    """A clean-up that failed: its token may be in a queue still. It is done when the token is granted something."""
+
+    def __init__(self, token: str, again: Callable[[], object]) -> None:
+        self.token, self._again = token, again
+
+    def put(self, message: str) -> None:
+        """From the subscription's side."""
+        if message == "grant":
+            self._again()
 
 
 class BaseMailbox:
@@ -73,6 +99,7 @@ class BaseMailbox:
         self._client, self._root, self._event = client, root, event
         self._listeners: dict[str, list[Listener]] = {}
         self._waiting = 0
+        self._regrets: deque[tuple[float, Regret]] = deque()
         # A cluster's PUBLISH counts the receivers of one node alone, so there a script could not tell who is reached.
         room = len(root) + 33 <= LONGEST
         self._possible = room and not is_cluster and callable(getattr(client, "pubsub", None))
@@ -80,7 +107,7 @@ class BaseMailbox:
 
     def open(self, token: str) -> Slot:
         """A slot for one that waits, from now until it is closed."""
-        slot = Slot(token, self._event())
+        slot = Slot(token, self._event)
         self.add(slot)
         self._waiting += 1
         return slot
@@ -95,6 +122,14 @@ class BaseMailbox:
         listeners.remove(listener)
         if not listeners:
             del self._listeners[listener.token]
+
+    def regret(self, token: str, again: Callable[[], object], now: float) -> None:
+        """Let ``again`` be called when what could not be given back is granted, for as long as that may be."""
+        while self._regrets and (self._regrets[0][0] <= now or len(self._regrets) >= MOST_REGRETS):
+            self.remove(self._regrets.popleft()[1])
+        regret = Regret(token, again)
+        self._regrets.append((now + REGRET, regret))
+        self.add(regret)
 
     def _close(self, slot: Slot, last: bool) -> bool:
         self.remove(slot)
@@ -157,8 +192,12 @@ class Mailbox(BaseMailbox):
             task.cancel()
             await asyncio.wait({task})
 
+    def _wanted(self) -> bool:
+        """Asked after each await: redis-py may swallow a cancellation (by asyncio.wait_for of Python 3.11)."""
+        return self._task is asyncio.current_task()
+
     async def _run(self) -> None:
-        while True:
+        while self._wanted():
             error = None
             pubsub = self._client.pubsub()
             try:
@@ -166,7 +205,7 @@ class Mailbox(BaseMailbox):
             except Exception as caught:
                 error = caught
             finally:
-                pause = self._broken(error) if self._task is asyncio.current_task() else 0.0
+                pause = self._broken(error) if self._wanted() else 0.0
                 with suppress(Exception):
                     await pubsub.aclose()
             await asyncio.sleep(pause)
@@ -174,7 +213,7 @@ class Mailbox(BaseMailbox):
     async def _read(self, pubsub: Any) -> None:
         await pubsub.subscribe(*self._channels())
         silent = False
-        while True:
+        while self._wanted():
             message = await pubsub.get_message(timeout=QUIET)
             if message is not None:
                 silent = False

@@ -69,10 +69,10 @@ def take(
     except GeneratorExit:
         raise
     except BaseException:
-        yield Cleanup(grant.spec.release(grant))
+        yield Cleanup(grant.spec.release(grant), grant.own_token)
         raise
     if timeout != 0 or seen.acquired:  # leave the queue; a grant that came meanwhile goes to the next
-        yield Cleanup(grant.spec.release(grant))
+        yield Cleanup(grant.spec.release(grant), grant.own_token)
     return False
 
 

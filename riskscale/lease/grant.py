@@ -80,6 +80,11 @@ class Grant:
     _earliest: float = math.inf
 
     @property
+    def own_token(self) -> str:
+        """Its token where nobody else has it: that of a re-entrant owner is shared by its holds, so ''."""
+        return "" if self.hold else self.token
+
+    @property
     def settled(self) -> bool:
         """Whether there is nothing left to give back."""
         return self.lost or self.released_at is not None

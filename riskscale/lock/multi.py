@@ -136,7 +136,7 @@ def _one_by_one(
 
 def _give_back(grants: Sequence[Grant]) -> Flow[None]:
     for grant in reversed(grants):
-        yield Cleanup(grant.spec.release(grant))
+        yield Cleanup(grant.spec.release(grant), grant.own_token)
 
 
 class MultiLock(Leased):

@@ -201,7 +201,16 @@ class Hub(BaseHub):
                     return self._run(step.call)
                 except Exception as error:
                     log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
+                    if step.token:
+                        self.mailbox.regret(step.token, partial(self._in_background, step.call), self.monotonic())
         return None
+
+    def _in_background(self, call: Call[Any]) -> None:
+        def run() -> None:
+            with suppress(Exception):
+                self._run(call)
+
+        threading.Thread(target=run, name="riskscale-cleanup", daemon=True).start()
 
     def _finish(self, step: Finish[T]) -> Any:
         if step.last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +35,11 @@ class Mailbox(BaseMailbox):
         """No more of them."""
         with self._mutex:
             super().remove(listener)
+
+    def regret(self, token: str, again: Callable[[], object], now: float) -> None:
+        """See :meth:`BaseMailbox.regret`; called by a thread that must not be kept."""
+        with self._mutex:
+            super().regret(token, again, now)
 
     def subscribe(self) -> None:
         """Begin to, unless it has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -121,6 +122,31 @@ async def test_a_bare_client_keeps_its_subscription_no_longer_than_it_waits(
     assert asyncio.all_tasks() == before and not hub.mailbox.channel
     while channels(raw_client, prefix):
         await asyncio.sleep(0.001)
+
+
+async def test_a_client_that_swallows_a_cancellation_does_not_keep_the_hub_from_closing(
+    client: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio.wait_for of Python 3.11 does, through which redis-py sends where it has a socket_timeout."""
+    pubsub, subscribing = client.pubsub(), asyncio.Event()
+    subscribe = pubsub.subscribe
+
+    async def swallowing(*channels: str) -> None:
+        await subscribe(*channels)
+        subscribing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(pubsub, "subscribe", swallowing)
+    monkeypatch.setattr(client, "pubsub", lambda: pubsub)
+    hub = Hub(client, key_prefix=prefix)
+    held = await Lock(hub, "job", ttl=60).acquire()
+    waiting = asyncio.create_task(Lock(hub, "job", ttl=60).acquire())
+    await subscribing.wait()
+    assert held is not None
+    await asyncio.wait_for(hub.aclose(), SOON)
+    with pytest.raises(HubClosed):
+        await waiting
 
 
 async def test_a_name_too_long_for_a_channel_polls(client: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.history.history import SECOND, Call, Fault, History, Left
 from tests.history.leases import Lease, Token, breaks, by_fence, falls, overlaps, tokens
 from tests.history.violation import Violation
-from tests.history.waiting import Vigil, Watchman, barged, silent, starved, unended
+from tests.history.waiting import Vigil, Watchman, barged, idle, silent, starved, unended
 
 SLEW = SECOND // 500
 """How far the clock of a holder and the server's may part during a lease."""
@@ -37,8 +37,9 @@ def check(history: History) -> Verdict:
 
     Leases of one lock never overlap, and are there until their end; fences rise strictly; nobody who joined the queue
     later is granted before one who was there, alive and within reach all the time; whoever waits is served when those
-    ahead of it have been, and looks when it was told to; attempts end, and not with an error unless there was a fault;
-    what holders were told and believe agrees with the server; at the end nothing is left that should not be.
+    ahead of it have been, is not kept waiting before a lock that nobody holds, and looks when it was told to; attempts
+    end, and not with an error unless there was a fault; what holders were told and believe agrees with the server; at
+    the end nothing is left that should not be.
     """
     watchman = Watchman(history)
     known = tokens(history)
@@ -49,6 +50,7 @@ def check(history: History) -> Verdict:
         found += [*overlaps(each), *falls(each)]
         found += barged(vigils[name], each, _joined(history.calls()[name]))
         found += starved(vigils[name], each, history.stall)
+        found += idle(watchman, vigils[name], each, history.stall)
         for token in known[name]:
             found += breaks(token)
     for calls in history.calls().values():

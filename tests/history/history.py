@@ -12,7 +12,7 @@ A journal is a list of lines that one process wrote, in order; ``e`` says which 
 ``held``       ``name token fence at``: the lease as its holder has it
 ``believes``   ``name token fence since``: it was held by its holder's own reckoning, after the server's time ``since``
 ``released``   ``name token fence at``: its release as its holder has it
-``fault``      ``kind worker box``: kill, stop, cont, reset (of ``box``'s subscription, if any), flush
+``fault``      ``kind worker box``: kill; stop, cont; stall, flow; reset (of ``box``'s subscription, if any); flush
 ``box``        ``worker box``: a subscription was seen to be asked for
 =============  ==========================================================================================
 

@@ -25,6 +25,9 @@ class Door:
         self._upstream = port
         self.told = told
         self.port = 0
+        self.flows = asyncio.Event()
+        """Cleared, nothing passes; what is sent meanwhile passes later."""
+        self.flows.set()
         self._links: set[Link] = set()
         self._server: asyncio.Server | None = None
 
@@ -35,6 +38,7 @@ class Door:
 
     async def close(self) -> None:
         """Cut all, and listen no more."""
+        self.flows.set()
         if self._server is not None:
             self._server.close()
         for link in list(self._links):
@@ -114,6 +118,7 @@ class Link:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                await self._door.flows.wait()
                 if self._breaks_with == direction:
                     self._break()
                     return

@@ -40,6 +40,7 @@ class Replica:
             seed=f"{settings.pop('seed')}.{self.name}",
             threads=self.slot % 4 == 3,
             retries=3 * (self.slot % 2),
+            timeout=0.3 if self.slot & 2 else None,
             **settings,
         )
         with (self._folder / f"{self.name}.log").open("wb") as log:
@@ -62,6 +63,18 @@ class Replica:
         self._signal(signal.SIGCONT)
         self.stopped = False
         self._told("cont", self.name, "")
+
+    def stall(self) -> None:
+        """Nothing passes between it and the server."""
+        self._told("stall", self.name, "")
+        self.stopped = True
+        self.door.flows.clear()
+
+    def flow(self) -> None:
+        """Everything passes again."""
+        self.door.flows.set()
+        self.stopped = False
+        self._told("flow", self.name, "")
 
     async def kill(self) -> None:
         """SIGKILL."""

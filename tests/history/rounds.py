@@ -22,7 +22,9 @@ class Settings:
     seed: str
     threads: bool
     retries: int
-    users: int = 2
+    timeout: float | None
+    """Seconds that one call may take."""
+    users: int = 3
 
     def line(self) -> str:
         """For its command line."""
@@ -49,6 +51,7 @@ class Round:
     name: str
     ttl: float
     timeout: float | None
+    fair: bool
     auto_renew: bool
     steps: tuple[Step, ...]
     cancel: float | None
@@ -72,17 +75,19 @@ class Rounds:
         ttl = chance.choice(TTLS)
         auto_renew = chance.random() < 0.25
         steps = [
-            Step(pause=chance.expovariate(1 / 0.02), renews=chance.random() < 0.4) for _ in range(chance.randint(1, 3))
+            Step(pause=chance.expovariate(1 / 0.012), renews=chance.random() < 0.4) for _ in range(chance.randint(1, 3))
         ]
         if auto_renew and chance.random() < 0.1:
             steps.append(Step(pause=ttl * 1.5, renews=False))  # longer than one lease
         elif chance.random() < 0.02:
             steps.append(Step(pause=ttl * 1.1, renews=False))  # overslept
+        fair = chance.random() < 0.9
         cancels = not self._settings.threads and chance.random() < 0.3
         return Round(
             name=chance.choice(NAMES),
             ttl=ttl,
-            timeout=chance.choice([None, None, None, 0, 0.3, 3.0]),
+            timeout=chance.choice([None, None, None, 0, 0.3, 3.0]) if fair else 0.3,
+            fair=fair,
             auto_renew=auto_renew,
             steps=tuple(steps),
             cancel=chance.expovariate(1 / 0.15) if cancels else None,
@@ -90,4 +95,4 @@ class Rounds:
         )
 
     def _step(self) -> Step:
-        return Step(pause=self._chance.expovariate(1 / 0.02), renews=self._chance.random() < 0.4)
+        return Step(pause=self._chance.expovariate(1 / 0.012), renews=self._chance.random() < 0.4)

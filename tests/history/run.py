@@ -27,9 +27,9 @@ from tests.history.violation import Violation
 
 PREFIX = "history:"
 BEAT = 0.02
-FAULTS = {"reset": 10, "stop": 3, "kill": 2, "flush": 2}
+FAULTS = {"reset": 10, "stop": 3, "stall": 3, "kill": 2, "flush": 2}
 """What is done, and how often in proportion."""
-PAUSE = 0.25
+PAUSE = 0.2
 """Seconds between them, on average."""
 PATIENCE = 60.0
 """Seconds for everything to end; only a run that hangs needs them."""
@@ -59,7 +59,7 @@ async def run(server: ServerProcess, folder: Path, *, seconds: float, seed: int,
     history = gather(fleet.journals(), read(fleet.path), left=left, stall=round(canary.worst * SECOND))
     verdict = check(history)
     verdict.violations += [Violation("ended badly", "", 0, problem) for problem in problems]
-    faults = Counter(fault.kind for fault in history.faults if fault.kind not in ("cont", "box"))
+    faults = Counter(fault.kind for fault in history.faults if fault.kind not in ("cont", "flow", "box"))
     return Outcome(history=history, verdict=verdict, faults=dict(faults))
 
 
@@ -73,6 +73,7 @@ class Fleet:
         self._journal = Journal(self.path)
         self.replicas = [Replica(slot, folder, port, self._told) for slot in range(workers)]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
 
     def _told(self, kind: str, worker: str, box: str) -> None:
         e = {"e": "box"} if kind == "box" else {"e": "fault", "kind": kind}
@@ -91,8 +92,9 @@ class Fleet:
             yield
             await asyncio.sleep(3 * BEAT)  # what was done last is between two beats, too
         finally:
-            for task in (beats, *self._tasks):
+            for task in self._tasks:
                 task.cancel()
+            self._over.set()  # a cancellation might be swallowed by the client
             await asyncio.gather(beats, *self._tasks, return_exceptions=True)
             for replica in self.replicas:
                 await replica.close()
@@ -102,7 +104,7 @@ class Fleet:
         await replica.start({"prefix": PREFIX, "seed": self._seed})
 
     async def _beat(self) -> None:
-        while True:
+        while not self._over.is_set():
             self._journal.beat(await self._client.time())
             await asyncio.sleep(BEAT)
 
@@ -119,19 +121,20 @@ class Fleet:
             elif kind == "reset":
                 replica.door.reset(chance)
             elif not replica.stopped and not replica.restarting:
-                self._spawn(self._pause(replica, long) if kind == "stop" else self._restart(replica))
+                self._spawn(self._restart(replica) if kind == "kill" else self._hinder(replica, kind, long))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _pause(self, replica: Replica, long: float) -> None:
-        replica.stop()
+    async def _hinder(self, replica: Replica, kind: str, long: float) -> None:
+        begin, end = (replica.stop, replica.cont) if kind == "stop" else (replica.stall, replica.flow)
+        begin()
         try:
             await asyncio.sleep(long)
         finally:
-            replica.cont()
+            end()
 
     async def _restart(self, replica: Replica) -> None:
         replica.restarting = True
@@ -172,6 +175,6 @@ async def leftovers(client: Any) -> AsyncIterator[Left]:
             case "queue":
                 tokens = await client.zrange(key, 0, -1)
             case "wait":
-                tokens = [field for field in await client.hkeys(key) if not field.startswith(b"!")]
+                tokens = [each.lstrip(b"~") for each in await client.hkeys(key) if not each.startswith(b"!")]
         life_ms = await client.pttl(key)
         yield Left(key=text(key), life_ms=life_ms, tokens=tuple(map(text, tokens)), holder=holder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from tests.history.checker import check
 from tests.history.history import History, Left, gather
 
 MS = 1000
@@ -97,3 +98,8 @@ class Process:
         self.say(begin, "begin", attempt=number, name=NAME, timeout=timeout)
         if end is not None:
             self.say(end, "end", attempt=number, how=how)
+
+
+def kinds(story: Story) -> list[str]:
+    """What the checker finds."""
+    return [violation.kind for violation in check(story.told()).violations]

@@ -20,6 +20,8 @@ from tests.history.violation import Violation
 
 POLL = SECOND // 2
 """The longest pause of a waiter without a mailbox."""
+LOOK = 10 * SECOND
+"""The same with one."""
 GIVE_UP = 2 * SECOND
 """What a call under way, and giving back, may add to a timeout."""
 GAP = CLAIM // 4
@@ -58,9 +60,10 @@ def trouble_of(worker: Worker, faults: Sequence[Fault]) -> Trouble:
     spans = [(one, two) for one, two in pairwise([*worker.beats, NEVER]) if two - one > GAP]
     spans += [(fault.when.lo, fault.when.hi) for fault in faults if fault.kind == "reset"]
     spans += [(fault.when.lo, NEVER) for fault in faults if fault.kind == "kill"]
-    conts = [fault.when for fault in faults if fault.kind == "cont"]
-    for stop in (fault.when for fault in faults if fault.kind == "stop"):
-        spans.append((stop.lo, min((cont.hi for cont in conts if cont.lo >= stop.lo), default=NEVER)))
+    for begins, ends in (("stop", "cont"), ("stall", "flow")):
+        over = [fault.when for fault in faults if fault.kind == ends]
+        for begin in (fault.when.lo for fault in faults if fault.kind == begins):
+            spans.append((begin, min((end.hi for end in over if end.lo >= begin), default=NEVER)))
     before = (0, worker.beats[0] if worker.beats else NEVER)
     return Trouble([before, *((lo, _settled(worker, lo, hi) + CLAIM) for lo, hi in spans)])
 
@@ -107,9 +110,20 @@ class Watchman:
         self._outages = {name: outages(each) for name, each in by_worker.items()}
         self.killed = {fault.worker for fault in history.faults if fault.kind == "kill"}
 
+    def first_beat(self, worker: str) -> int:
+        """Its first sign of life."""
+        return min(self._workers[worker].beats, default=0)
+
     def last_beat(self, worker: str) -> int:
         """The last sign of life of a process."""
         return max(self._workers[worker].beats, default=0)
+
+    def hindered_workers(self, begin: int, end: int) -> int:
+        """How many were in trouble between two times, of those that lived then."""
+        lived = (
+            name for name in self._workers if self.first_beat(name) <= end and begin <= self.last_beat(name) + CLAIM
+        )
+        return sum(self.trouble[name].first(begin, end) is not None for name in lived)
 
     def vigils(self, calls: Sequence[Call]) -> Iterator[Vigil]:
         """Of one token on one lock: ``calls`` in the order in which they were sent."""
@@ -173,6 +187,27 @@ def starved(vigils: Sequence[Vigil], leases: Sequence[Lease], stall: int) -> Ite
             yield Violation("starved", vigil.name, vigil.end, text)
 
 
+def idle(watchman: Watchman, vigils: Sequence[Vigil], leases: Sequence[Lease], stall: int) -> Iterator[Violation]:
+    """Of one lock: nobody keeps vigil for long before one that nobody is seen to hold.
+
+    Each process in trouble may hold it unseen for one lease, or leave it unanswered, once; and where a lease ended
+    without a release, a waiter looks a claim later for each place before its own, even if those are dead.
+    """
+    grants = sorted(leases, key=lambda lease: lease.granted)
+    times = [lease.granted for lease in grants]
+    unseen = max((call.ttl for lease in leases for call in lease.holds), default=0)
+    for vigil in vigils:
+        since, in_turn = vigil.begin, min(vigil.rank * CLAIM, LOOK)
+        first = max(0, bisect_right(times, since) - 1)
+        for lease in (*grants[first : bisect_left(times, vigil.end)], None):
+            until = lease.granted if lease else vigil.end
+            most = (watchman.hindered_workers(since, until) + 1) * max(CLAIM, unseen) + in_turn + POLL + stall
+            if until - since > most:
+                text = f"nobody held it for {until - since} us, more than {most}, before {_who(vigil)}"
+                yield Violation("idle", vigil.name, until, text)
+            since = max(since, lease.end) if lease else since
+
+
 def _who(vigil: Vigil) -> str:
     return f"{vigil.token} of {vigil.worker}, {vigil.rank} in the queue at {vigil.begin}"
 
@@ -203,5 +238,8 @@ def unended(watchman: Watchman, attempt: Attempt, stall: int) -> Iterator[Violat
     if not attempt.ended:
         if attempt.worker not in watchman.killed:
             yield Violation("endless", attempt.name, end, f"{who} was under way when its process ended")
-    elif attempt.how not in EXPECTED and trouble.first(attempt.begun.lo, min(attempt.ended.hi, last)) is None:
+        return
+    # A connection that was reset while nobody used it shows it to whoever uses it next.
+    since = watchman.first_beat(attempt.worker) if attempt.how == "ConnectionError" else attempt.begun.lo
+    if attempt.how not in EXPECTED and trouble.first(since, min(attempt.ended.hi, last)) is None:
         yield Violation("failed", attempt.name, end, f"{who} ended with {attempt.how} without a fault")

@@ -20,7 +20,7 @@ class Users:
 
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self.settings, self.journal = settings, journal
-        self.stopped = asyncio.Event()
+        self.stopped, self.over = asyncio.Event(), asyncio.Event()
         retry = AsyncCountingRetry(backoff(), settings.retries)
         self.client = AsyncRecorded(host="127.0.0.1", port=settings.port, retry=retry, protocol=2)
         self.client.journal = journal
@@ -30,16 +30,20 @@ class Users:
         alive = asyncio.Event()
         beats = asyncio.create_task(self.beat(alive))
         await alive.wait()
-        async with self.client, Hub(self.client, key_prefix=self.settings.prefix) as hub:
+        async with self.client, self.hub() as hub:
             await asyncio.gather(*(self.user(hub, number) for number in range(self.settings.users)))
-        beats.cancel()
-        await asyncio.wait({beats})
+        self.over.set()
+        await beats
+
+    def hub(self) -> Hub:
+        """What they share."""
+        return Hub(self.client, key_prefix=self.settings.prefix, timeout=self.settings.timeout)
 
     async def beat(self, alive: asyncio.Event) -> None:
         """Signs of life, by the server's clock."""
         client = AsyncRecorded(host="127.0.0.1", port=self.settings.port, retry=AsyncCountingRetry(backoff(), -1))
         async with client:
-            while True:
+            while not self.over.is_set():
                 self.journal.beat(await client.time())
                 alive.set()
                 await asyncio.sleep(BEAT)
@@ -59,7 +63,7 @@ class Users:
                 await asyncio.wait_for(self.stopped.wait(), each.rest)
 
     async def round(self, hub: Hub, each: Round) -> None:
-        lock = Lock(hub, each.name, ttl=each.ttl, auto_renew=each.auto_renew)
+        lock = Lock(hub, each.name, ttl=each.ttl, fair=each.fair, auto_renew=each.auto_renew)
         number = self.journal.number()
         ATTEMPT.set(number)
         self.journal.say("begin", attempt=number, name=each.name, timeout=each.timeout)

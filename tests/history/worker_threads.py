@@ -23,7 +23,7 @@ class Threads:
         self.alive, self.stopped, self.ended = threading.Event(), threading.Event(), threading.Event()
         self.failed: list[BaseException] = []
         retry = CountingRetry(backoff(), settings.retries)
-        self.client = Recorded(host="127.0.0.1", port=settings.port, retry=retry, protocol=2)
+        self.client = Recorded(port=settings.port, retry=retry, protocol=2, socket_timeout=settings.timeout)
         self.client.journal = journal
 
     def run(self) -> None:
@@ -65,7 +65,7 @@ class Threads:
             raise
 
     def round(self, hub: Hub, each: Round) -> None:
-        lock = Lock(hub, each.name, ttl=each.ttl, auto_renew=each.auto_renew)
+        lock = Lock(hub, each.name, ttl=each.ttl, fair=each.fair, auto_renew=each.auto_renew)
         number = self.journal.number()
         ATTEMPT.set(number)
         self.journal.say("begin", attempt=number, name=each.name, timeout=each.timeout)
