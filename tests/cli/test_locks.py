@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -152,8 +153,11 @@ def test_ctrl_c_at_the_question_changes_nothing(hub: Hub, backend: ServerBackend
     assert asking.stdout is not None
     while not shown.endswith(b"[y/N]: "):
         shown += asking.stdout.read(1)
-    asking.send_signal(signal.SIGINT)
-    _, err = asking.communicate(timeout=60)
+    while asking.poll() is None:  # again where it came just before the read; no end of input, another answer, before it
+        asking.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            asking.wait(0.5)
+    _, err = asking.communicate()
     assert (asking.returncode, err) == (130, b"riskscale: interrupted\n")
     lease.release()
 
