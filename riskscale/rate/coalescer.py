@@ -87,7 +87,10 @@ class Kind:
 
     async def _decide(self, batch: list[Ask]) -> None:
         try:
-            reply = await self._hub.ask(_together(batch))
+            call = _together(batch)
+            if self._hub.meter is not None:
+                self._hub.meter.observe("rate_batch_size", sum(len(ask.pairs) for ask in batch))
+            reply = await self._hub.ask(call)
             first = 0
             for ask in batch:
                 if not ask.answer.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, overload
 
@@ -49,6 +50,7 @@ class RateLimiter(BaseRateLimiter):
         self._hub = hub_of(client)
         super().__init__(self._hub, limits, name, tag, on_error, replicas)
         self._timeout = None if timeout is None else seconds(timeout, "timeout")
+        self._is_plain = self._fallback is None and self._timeout is None and self._meter is None
         self._coalescer = self._hub.part(Coalescer) if coalesce else None
         self._kind = None if self._coalescer is None or self._by_slot else self._coalescer.kind(self._plan)
 
@@ -60,9 +62,29 @@ class RateLimiter(BaseRateLimiter):
             StateError: a key of it holds something else, and was left untouched.
         """
         pairs = ((key, check_cost(cost)),)
-        if self._kind is not None and self._fallback is None and self._timeout is None:  # the shortest way
+        if self._is_plain and self._kind is not None:  # the shortest way
             return only(await self._kind.hits(self._plan, pairs))
         return only(await self._decide(pairs, True))
+
+    async def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
+        """Hit again and again until it is admitted, as soon as it may be.
+
+        Args:
+            key: whose request it is.
+            cost: units.
+            timeout: seconds to wait; None: for ever.
+
+        Returns:
+            The decision that admitted it; else, as soon as that is known, the one that says that it will not pass in
+            time, or never.
+        """
+        give_up = math.inf if timeout is None else self._monotonic() + seconds(timeout, "timeout")
+        while True:
+            decision = await self.hit(key, cost)
+            pause = self._pause(decision, give_up)
+            if pause is None or math.isinf(pause):
+                return decision
+            await asyncio.sleep(pause)
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
@@ -104,6 +126,12 @@ class RateLimiter(BaseRateLimiter):
         return results if return_exceptions else self._all(results)
 
     async def _decide(self, pairs: Pairs, charge: bool) -> Decided:
+        began = self._monotonic()
+        decided = await self._with_fallback(pairs, charge)
+        self._count(decided, charge, began)
+        return decided
+
+    async def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
             return await self._ask(pairs, charge)
         settled, asked = self._fallback.begin(pairs, charge)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 from typing import Any, Literal, overload
 
+from riskscale._core.durations import Duration, seconds
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
 from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
@@ -32,6 +35,16 @@ class RateLimiter(BaseRateLimiter):
     def hit(self, key: str, cost: int = 1) -> Decision:
         """See :meth:`riskscale.RateLimiter.hit`."""
         return only(self._decide(((key, check_cost(cost)),), True))
+
+    def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
+        """See :meth:`riskscale.RateLimiter.wait`."""
+        give_up = math.inf if timeout is None else self._monotonic() + seconds(timeout, "timeout")
+        while True:
+            decision = self.hit(key, cost)
+            pause = self._pause(decision, give_up)
+            if pause is None or math.isinf(pause):
+                return decision
+            time.sleep(pause)
 
     def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
@@ -62,6 +75,12 @@ class RateLimiter(BaseRateLimiter):
         return results if return_exceptions else self._all(results)
 
     def _decide(self, pairs: Pairs, charge: bool) -> Decided:
+        began = self._monotonic()
+        decided = self._with_fallback(pairs, charge)
+        self._count(decided, charge, began)
+        return decided
+
+    def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
             return self._hub.run(self._plan.hits(pairs, charge))
         settled, asked = self._fallback.begin(pairs, charge)
