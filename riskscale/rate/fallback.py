@@ -19,7 +19,7 @@ from redis import exceptions as client
 
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
-from riskscale.errors import ArgumentError, StateError
+from riskscale.errors import ArgumentError
 from riskscale.rate._model import MODELS, RateModel, hit
 from riskscale.rate.calls import Decided, Decision, Pairs
 from riskscale.rate.limit import Limit
@@ -142,7 +142,7 @@ class Fallback:
         if self._on_error == "raise":
             raise error
         rest: Decided = [self._decide(key, cost, charge and not counted) for key, cost in pairs]
-        return _merged(settled, rest)
+        return merged(settled, rest)
 
     def answered(self, settled: Sequence[Decision | None], decided: Decided, charge: bool) -> Decided:
         """The server is there: its decisions, and those that were made without it."""
@@ -155,7 +155,7 @@ class Fallback:
             for each in decided:
                 if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
                     self._shares.refund(each.key, each.cost, self._now_us(), self._now_us())
-        return _merged(settled, decided)
+        return merged(settled, decided)
 
     def refund(self, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""
@@ -195,12 +195,7 @@ class Fallback:
         return token
 
 
-def _merged(settled: Sequence[Decision | None], rest: Decided) -> Decided:
+def merged(settled: Sequence[Decision | None], rest: Decided) -> Decided:
+    """What was settled, and in its gaps the rest."""
     following = iter(rest)
-    merged: list[Decision | StateError] = [each if each is not None else next(following) for each in settled]
-    return merged
-
-
-def settled_only(settled: Sequence[Decision | None]) -> Decided:
-    """Where there was nothing to ask the server for."""
-    return _merged(settled, [])
+    return [each if each is not None else next(following) for each in settled]

@@ -11,7 +11,7 @@ from riskscale._core.durations import Duration, seconds
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
 from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
-from riskscale.rate.fallback import GONE, OnError, settled_only
+from riskscale.rate.fallback import GONE, OnError, merged
 from riskscale.rate.limit import Limit
 from riskscale.sync.hub import hub_of
 
@@ -28,9 +28,10 @@ class RateLimiter(BaseRateLimiter):
         tag: str | None = None,
         on_error: OnError = "raise",
         replicas: int | None = None,
+        deny_cache: bool = False,
     ) -> None:
         self._hub = hub_of(client)
-        super().__init__(self._hub, limits, name, tag, on_error, replicas)
+        super().__init__(self._hub, limits, name, tag, on_error, replicas, deny_cache)
 
     def hit(self, key: str, cost: int = 1) -> Decision:
         """See :meth:`riskscale.RateLimiter.hit`."""
@@ -55,11 +56,17 @@ class RateLimiter(BaseRateLimiter):
         check_refund(key, decision, cost)
         if decision.degraded:
             return self._fallback.refund(decision, cost) if self._fallback else 0
-        return self._hub.run(self._plan.refund(key, decision, cost))
+        try:
+            return self._hub.run(self._plan.refund(key, decision, cost))
+        finally:
+            self._denials.forget(self._plan.keys(key))
 
     def reset(self, key: str) -> None:
         """Forget what ``key`` used."""
-        self._hub.run(self._plan.reset(key))
+        try:
+            self._hub.run(self._plan.reset(key))
+        finally:
+            self._denials.forget(self._plan.keys(key))
 
     @overload
     def hit_many(self, items: Iterable[Item], *, return_exceptions: Literal[False] = False) -> list[Decision]: ...
@@ -76,9 +83,13 @@ class RateLimiter(BaseRateLimiter):
 
     def _decide(self, pairs: Pairs, charge: bool) -> Decided:
         began = self._monotonic()
-        decided = self._with_fallback(pairs, charge)
-        self._count(decided, charge, began)
-        return decided
+        denied = self._denied(pairs)
+        asked = [pair for pair, denial in zip(pairs, denied, strict=True) if denial is None]
+        decided: Decided = self._with_fallback(asked, charge) if asked else []
+        self._note(decided, began)
+        everything = merged(denied, decided)
+        self._count(everything, charge, began)
+        return everything
 
     def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
@@ -88,4 +99,4 @@ class RateLimiter(BaseRateLimiter):
             decided = self._hub.run(self._plan.hits(asked, charge)) if asked else None
         except GONE as error:
             return self._fallback.failed(error, settled, asked, charge)
-        return self._fallback.answered(settled, decided, charge) if decided is not None else settled_only(settled)
+        return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
