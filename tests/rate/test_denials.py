@@ -67,6 +67,13 @@ async def test_a_refund_a_reset_and_a_changed_limit_end_it_for_all_limiters_of_t
     assert not await limiter.hit("a")
 
 
+async def test_any_of_several_limits_that_is_reset_ends_it(hub: Hub) -> None:
+    both = RateLimiter(hub, [Limit(9, per=3600), Limit(2, per=60)], deny_cache=True)
+    assert await both.hit("a", 2) and not await both.hit("a")
+    await RateLimiter(hub, Limit(2, per=60)).reset("a")
+    assert await both.hit("a")
+
+
 async def test_it_is_off_unless_asked_for(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     await hub.preload()
     line = Counted(hub, monkeypatch)
