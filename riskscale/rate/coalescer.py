@@ -7,6 +7,7 @@ next one fills.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -137,4 +138,12 @@ def _together(batch: Sequence[Ask]) -> Call[Sequence[Any]]:
 def _refuse(asks: Iterable[Ask], error: Exception) -> None:
     for ask in asks:
         if not ask.answer.done():
-            ask.answer.set_exception(error)
+            ask.answer.set_exception(_own(error))
+
+
+def _own(error: Exception) -> Exception:
+    """One for each: raised in hundreds of tasks, a single one would gather the traceback of them all."""
+    try:
+        return copy.copy(error)
+    except Exception:  # one that cannot be made anew from its arguments
+        return error
