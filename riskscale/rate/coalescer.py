@@ -7,6 +7,7 @@ next one fills.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -87,7 +88,10 @@ class Kind:
 
     async def _decide(self, batch: list[Ask]) -> None:
         try:
-            reply = await self._hub.ask(_together(batch))
+            call = _together(batch)
+            if self._hub.meter is not None:
+                self._hub.meter.observe("rate_batch_size", sum(len(ask.pairs) for ask in batch))
+            reply = await self._hub.ask(call)
             first = 0
             for ask in batch:
                 if not ask.answer.done():
@@ -134,4 +138,12 @@ def _together(batch: Sequence[Ask]) -> Call[Sequence[Any]]:
 def _refuse(asks: Iterable[Ask], error: Exception) -> None:
     for ask in asks:
         if not ask.answer.done():
-            ask.answer.set_exception(error)
+            ask.answer.set_exception(_own(error))
+
+
+def _own(error: Exception) -> Exception:
+    """One for each: raised in hundreds of tasks, a single one would gather the traceback of them all."""
+    try:
+        return copy.copy(error)
+    except Exception:  # one that cannot be made anew from its arguments
+        return error

@@ -19,7 +19,7 @@ from redis import exceptions as client
 
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
-from riskscale.errors import ArgumentError, StateError
+from riskscale.errors import ArgumentError
 from riskscale.rate._model import MODELS, RateModel, hit
 from riskscale.rate.calls import Decided, Decision, Pairs
 from riskscale.rate.limit import Limit
@@ -89,10 +89,16 @@ class Fallback:
         on_error: what to do when the server is gone.
         replicas: for "local": how many share the limits.
         monotonic: seconds.
+        recovered: is told how many seconds an outage was.
     """
 
     def __init__(
-        self, limits: Sequence[Limit], on_error: OnError, replicas: int | None, monotonic: Callable[[], float]
+        self,
+        limits: Sequence[Limit],
+        on_error: OnError,
+        replicas: int | None,
+        monotonic: Callable[[], float],
+        recovered: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         if on_error not in get_args(OnError):
             raise ArgumentError("on_error", f"must be one of {', '.join(get_args(OnError))}")
@@ -101,7 +107,8 @@ class Fallback:
         self._limits, self._on_error, self._monotonic = limits, on_error, monotonic
         self._shares = None if replicas is None else Shares(limits, integer(replicas, "replicas", 1, 10**6))
         self._window = max(limit.window_us for limit in limits) / MICRO
-        self._is_down = False
+        self._recovered = recovered
+        self._is_down, self._down_since = False, 0.0
         self._again_at = self._both_until = -math.inf
         self._refundable: dict[str, float] = {}
 
@@ -129,12 +136,13 @@ class Fallback:
         now = self._monotonic()
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
+            self._down_since = now
         counted = self._shares is not None and now < self._both_until
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
         rest: Decided = [self._decide(key, cost, charge and not counted) for key, cost in pairs]
-        return _merged(settled, rest)
+        return merged(settled, rest)
 
     def answered(self, settled: Sequence[Decision | None], decided: Decided, charge: bool) -> Decided:
         """The server is there: its decisions, and those that were made without it."""
@@ -142,11 +150,12 @@ class Fallback:
         if self._is_down:
             log.warning("limits are decided by the server again")
             self._is_down, self._both_until = False, now + self._window
+            self._recovered(now - self._down_since)
         if self._shares is not None and charge and now < self._both_until:
             for each in decided:
                 if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
                     self._shares.refund(each.key, each.cost, self._now_us(), self._now_us())
-        return _merged(settled, decided)
+        return merged(settled, decided)
 
     def refund(self, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""
@@ -186,12 +195,7 @@ class Fallback:
         return token
 
 
-def _merged(settled: Sequence[Decision | None], rest: Decided) -> Decided:
+def merged(settled: Sequence[Decision | None], rest: Decided) -> Decided:
+    """What was settled, and in its gaps the rest."""
     following = iter(rest)
-    merged: list[Decision | StateError] = [each if each is not None else next(following) for each in settled]
-    return merged
-
-
-def settled_only(settled: Sequence[Decision | None]) -> Decided:
-    """Where there was nothing to ask the server for."""
-    return _merged(settled, [])
+    return [each if each is not None else next(following) for each in settled]

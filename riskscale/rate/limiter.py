@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, overload
 
@@ -12,7 +13,7 @@ from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
 from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
 from riskscale.rate.coalescer import Coalescer
-from riskscale.rate.fallback import GONE, OnError, settled_only
+from riskscale.rate.fallback import GONE, OnError, merged
 from riskscale.rate.limit import Limit
 
 
@@ -29,6 +30,8 @@ class RateLimiter(BaseRateLimiter):
         on_error: when the server is gone: "raise" its error, "allow", "deny", or decide "local": this replica then
             grants its share of the limits by itself. The decision says that it is ``degraded``.
         replicas: for "local": how many share the limits; each grants the limit divided by as many, 1 at the least.
+        deny_cache: whether what was refused is refused here until its ``retry_after``, without asking again. A refund,
+            a reset or a changed limit ends that at once for all limiters of the hub; elsewhere it is not noticed.
 
     Raises:
         ArgumentError: an argument is malformed.
@@ -45,10 +48,12 @@ class RateLimiter(BaseRateLimiter):
         timeout: Duration | None = None,
         on_error: OnError = "raise",
         replicas: int | None = None,
+        deny_cache: bool = False,
     ) -> None:
         self._hub = hub_of(client)
-        super().__init__(self._hub, limits, name, tag, on_error, replicas)
+        super().__init__(self._hub, limits, name, tag, on_error, replicas, deny_cache)
         self._timeout = None if timeout is None else seconds(timeout, "timeout")
+        self._is_plain = self._fallback is None and self._timeout is None and self._meter is None and not deny_cache
         self._coalescer = self._hub.part(Coalescer) if coalesce else None
         self._kind = None if self._coalescer is None or self._by_slot else self._coalescer.kind(self._plan)
 
@@ -60,9 +65,29 @@ class RateLimiter(BaseRateLimiter):
             StateError: a key of it holds something else, and was left untouched.
         """
         pairs = ((key, check_cost(cost)),)
-        if self._kind is not None and self._fallback is None and self._timeout is None:  # the shortest way
+        if self._is_plain and self._kind is not None:  # the shortest way
             return only(await self._kind.hits(self._plan, pairs))
         return only(await self._decide(pairs, True))
+
+    async def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
+        """Hit again and again until it is admitted, as soon as it may be.
+
+        Args:
+            key: whose request it is.
+            cost: units.
+            timeout: seconds to wait; None: for ever.
+
+        Returns:
+            The decision that admitted it; else, as soon as that is known, the one that says that it will not pass in
+            time, or never.
+        """
+        give_up = math.inf if timeout is None else self._monotonic() + seconds(timeout, "timeout")
+        while True:
+            decision = await self.hit(key, cost)
+            pause = self._pause(decision, give_up)
+            if pause is None or math.isinf(pause):
+                return decision
+            await asyncio.sleep(pause)
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
@@ -77,11 +102,17 @@ class RateLimiter(BaseRateLimiter):
         check_refund(key, decision, cost)
         if decision.degraded:
             return self._fallback.refund(decision, cost) if self._fallback else 0
-        return await self._hub.run(self._plan.refund(key, decision, cost))
+        try:
+            return await self._hub.run(self._plan.refund(key, decision, cost))
+        finally:
+            self._denials.forget(self._plan.keys(key))
 
     async def reset(self, key: str) -> None:
         """Forget what ``key`` used."""
-        await self._hub.run(self._plan.reset(key))
+        try:
+            await self._hub.run(self._plan.reset(key))
+        finally:
+            self._denials.forget(self._plan.keys(key))
 
     @overload
     async def hit_many(self, items: Iterable[Item], *, return_exceptions: Literal[False] = False) -> list[Decision]: ...
@@ -104,6 +135,16 @@ class RateLimiter(BaseRateLimiter):
         return results if return_exceptions else self._all(results)
 
     async def _decide(self, pairs: Pairs, charge: bool) -> Decided:
+        began = self._monotonic()
+        denied = self._denied(pairs)
+        asked = [pair for pair, denial in zip(pairs, denied, strict=True) if denial is None]
+        decided: Decided = await self._with_fallback(asked, charge) if asked else []
+        self._note(decided, began)
+        everything = merged(denied, decided)
+        self._count(everything, charge, began)
+        return everything
+
+    async def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
             return await self._ask(pairs, charge)
         settled, asked = self._fallback.begin(pairs, charge)
@@ -111,7 +152,7 @@ class RateLimiter(BaseRateLimiter):
             decided = await self._ask(asked, charge) if asked else None
         except GONE as error:
             return self._fallback.failed(error, settled, asked, charge)
-        return self._fallback.answered(settled, decided, charge) if decided is not None else settled_only(settled)
+        return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
 
     async def _ask(self, pairs: Pairs, charge: bool) -> Decided:
         if self._timeout is None:

@@ -140,6 +140,7 @@ async def test_an_error_of_the_line_reaches_those_of_the_batch_and_no_others(hub
     line.open.set()
     await asyncio.wait(lost)
     assert all(isinstance(task.exception(), redis.ConnectionError) for task in lost)
+    assert len({id(task.exception()) for task in lost}) == 3, "each has a traceback of its own"
     await asyncio.wait({later})
     line.failure = None
     assert await limiter.hit("b"), "it goes on"
