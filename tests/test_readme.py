@@ -55,6 +55,11 @@ def test_the_example_of_the_locks(scratch_server: ServerProcess) -> None:
     assert "account:9" in said and said.splitlines()[-1].startswith("leader, term ")
 
 
+def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
+
+
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))
 def test_what_shows_a_promise_is_there(path: str) -> None:
     assert (ROOT / path).exists()

@@ -19,12 +19,12 @@ local function keep() -- the fence outlives the lease, so that the next one is h
   local lease_us = is_live() and lock.end_us - now_us or 0
   redis.call('PEXPIRE', LOCK, life_ms(lease_us + math.max(lock.ttl_us, 60000000)))
 end
-local function grant(token, lease_us, claimed)
-  lock.owner, lock.ttl_us, lock.claimed, lock.holds = token, lease_us, claimed, ''
+local function grant(token, lease_us, claimed, holds, box, about)
+  lock.owner, lock.ttl_us, lock.claimed, lock.holds = token, lease_us, claimed, holds
   lock.fence = math.max(lock.fence + 1, now_us)
   lock.end_us = now_us + lease_us
   redis.call('HSET', LOCK, 'owner', token, 'fence', digits(lock.fence), 'end_us', digits(lock.end_us), 'ttl_us',
-    digits(lease_us), 'claimed', claimed and '1' or '0', 'holds', '', 'mailbox', '', 'metadata', '')
+    digits(lease_us), 'claimed', claimed and '1' or '0', 'holds', holds, 'mailbox', box, 'metadata', about)
   keep()
 end
 -- Gives the free lock to the first waiter who is alive and can be reached; returns its token, or nil. `me` is
@@ -32,14 +32,14 @@ end
 -- out at its next poll; a mailbox must be subscribed.
 local function hand_over(me)
   local winner
-  walk(me, 100, function(token, box)
+  walk(me, function(token, box)
     if token == me then
       winner = me
       return 'stop'
     elseif box ~= '' and not reached(box, token .. ' grant') then
       return 'next'
     end
-    grant(token, CLAIM_US, false)
+    grant(token, CLAIM_US, false, '', '', '')
     winner = token
     return 'tell'
   end)

@@ -98,7 +98,7 @@ end
 -- At the caller `me` take() is called instead, which says whether there was room.
 local function hand_over(me, take)
   local granted, open = 0, true
-  walk(me, 10, function(token, box, rest, alive_until)
+  walk(me, function(token, box, rest, alive_until)
     local share, most = string.match(rest, '^|(%d+)|(%d+)$')
     local room
     if token == me then room = take() else room = sum + tonumber(share) <= tonumber(most) end

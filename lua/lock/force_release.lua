@@ -96,11 +96,12 @@ local function reached(box, message)
   boxes[box] = (boxes[box] or not is_condemned(box)) and redis.call('PUBLISH', box, message) > 0
   return boxes[box]
 end
--- Goes through the first 1000 waiters, `chunk` at a time: the dead leave, the others (and the caller `me`, who is here)
--- are each given to offer(token, mailbox, rest of the record, alive until). It replies 'next'; or 'stop'; or 'tell' when nobody else
--- is served: then one waiter of another mailbox is told to look again when the claims are over.
-local function walk(me, chunk, offer)
-  local at, seen, most, telling = 0, 0, 1000, false
+-- Goes through the first 1000 waiters, ten and then a hundred at a time: the dead leave, the others (and the caller
+-- `me`, who is here) are each given to offer(token, mailbox, rest of the record, alive until). It replies 'next'; or
+-- 'stop'; or 'tell' when nobody else is served: then one waiter of another mailbox, if there is one among the next
+-- twenty, is told to look again when the claims are over.
+local function walk(me, offer)
+  local at, seen, most, chunk, telling = 0, 0, 1000, 10, false
   while waiting > 0 and seen < most do
     local tokens = redis.call('ZRANGE', QUEUE, digits(at), digits(at + chunk - 1))
     if #tokens == 0 then return end
@@ -113,7 +114,7 @@ local function walk(me, chunk, offer)
         if alive or token == me then
           local answer = offer(token, box, rest, tonumber(alive_until))
           if answer == 'stop' then return end
-          if answer == 'tell' then telling, most = true, seen + 100 end
+          if answer == 'tell' then telling, most = true, seen + 20 end
         else
           leave(token)
         end
@@ -121,7 +122,7 @@ local function walk(me, chunk, offer)
       if telling and alive and box ~= '' and boxes[box] == nil
         and reached(box, token .. ' ' .. digits(CLAIM_US + 1000)) then return end
     end
-    at, chunk = at + #tokens - (before - waiting), 100
+    at, chunk = at + #tokens - (before - waiting), telling and 20 or 100
   end
 end
 -- <<< _lib/queue
@@ -147,12 +148,12 @@ local function keep() -- the fence outlives the lease, so that the next one is h
   local lease_us = is_live() and lock.end_us - now_us or 0
   redis.call('PEXPIRE', LOCK, life_ms(lease_us + math.max(lock.ttl_us, 60000000)))
 end
-local function grant(token, lease_us, claimed)
-  lock.owner, lock.ttl_us, lock.claimed, lock.holds = token, lease_us, claimed, ''
+local function grant(token, lease_us, claimed, holds, box, about)
+  lock.owner, lock.ttl_us, lock.claimed, lock.holds = token, lease_us, claimed, holds
   lock.fence = math.max(lock.fence + 1, now_us)
   lock.end_us = now_us + lease_us
   redis.call('HSET', LOCK, 'owner', token, 'fence', digits(lock.fence), 'end_us', digits(lock.end_us), 'ttl_us',
-    digits(lease_us), 'claimed', claimed and '1' or '0', 'holds', '', 'mailbox', '', 'metadata', '')
+    digits(lease_us), 'claimed', claimed and '1' or '0', 'holds', holds, 'mailbox', box, 'metadata', about)
   keep()
 end
 -- Gives the free lock to the first waiter who is alive and can be reached; returns its token, or nil. `me` is
@@ -160,14 +161,14 @@ end
 -- out at its next poll; a mailbox must be subscribed.
 local function hand_over(me)
   local winner
-  walk(me, 100, function(token, box)
+  walk(me, function(token, box)
     if token == me then
       winner = me
       return 'stop'
     elseif box ~= '' and not reached(box, token .. ' grant') then
       return 'next'
     end
-    grant(token, CLAIM_US, false)
+    grant(token, CLAIM_US, false, '', '', '')
     winner = token
     return 'tell'
   end)

@@ -92,11 +92,12 @@ local function reached(box, message)
   boxes[box] = (boxes[box] or not is_condemned(box)) and redis.call('PUBLISH', box, message) > 0
   return boxes[box]
 end
--- Goes through the first 1000 waiters, `chunk` at a time: the dead leave, the others (and the caller `me`, who is here)
--- are each given to offer(token, mailbox, rest of the record, alive until). It replies 'next'; or 'stop'; or 'tell' when nobody else
--- is served: then one waiter of another mailbox is told to look again when the claims are over.
-local function walk(me, chunk, offer)
-  local at, seen, most, telling = 0, 0, 1000, false
+-- Goes through the first 1000 waiters, ten and then a hundred at a time: the dead leave, the others (and the caller
+-- `me`, who is here) are each given to offer(token, mailbox, rest of the record, alive until). It replies 'next'; or
+-- 'stop'; or 'tell' when nobody else is served: then one waiter of another mailbox, if there is one among the next
+-- twenty, is told to look again when the claims are over.
+local function walk(me, offer)
+  local at, seen, most, chunk, telling = 0, 0, 1000, 10, false
   while waiting > 0 and seen < most do
     local tokens = redis.call('ZRANGE', QUEUE, digits(at), digits(at + chunk - 1))
     if #tokens == 0 then return end
@@ -109,7 +110,7 @@ local function walk(me, chunk, offer)
         if alive or token == me then
           local answer = offer(token, box, rest, tonumber(alive_until))
           if answer == 'stop' then return end
-          if answer == 'tell' then telling, most = true, seen + 100 end
+          if answer == 'tell' then telling, most = true, seen + 20 end
         else
           leave(token)
         end
@@ -117,7 +118,7 @@ local function walk(me, chunk, offer)
       if telling and alive and box ~= '' and boxes[box] == nil
         and reached(box, token .. ' ' .. digits(CLAIM_US + 1000)) then return end
     end
-    at, chunk = at + #tokens - (before - waiting), 100
+    at, chunk = at + #tokens - (before - waiting), telling and 20 or 100
   end
 end
 -- <<< _lib/queue
@@ -222,7 +223,7 @@ end
 -- At the caller `me` take() is called instead, which says whether there was room.
 local function hand_over(me, take)
   local granted, open = 0, true
-  walk(me, 10, function(token, box, rest, alive_until)
+  walk(me, function(token, box, rest, alive_until)
     local share, most = string.match(rest, '^|(%d+)|(%d+)$')
     local room
     if token == me then room = take() else room = sum + tonumber(share) <= tonumber(most) end

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from riskscale._core.call import Call
 from riskscale._core.durations import MAX_NOW_US, Duration, integer, seconds
 from riskscale._core.keys import CLIENT_CLOCK_LAYOUT, LAYOUT, base_key, check_prefix
+from riskscale._core.meter import Meter
 from riskscale._core.scripts import Script, names, script
 from riskscale.errors import ArgumentError, HubClosed, StateError
 from riskscale.typing import MetricsCollector
@@ -41,6 +42,7 @@ class BaseHub:
         self.client = client
         self.clock = clock
         self.metrics = metrics
+        self.meter = None if metrics is None else Meter(metrics)
         self.timeout = None if timeout is None else seconds(timeout, "timeout")
         self.max_in_flight = integer(max_in_flight, "max_in_flight", 1, 65536)
         self.root = check_prefix(key_prefix) + (LAYOUT if clock is None else CLIENT_CLOCK_LAYOUT)

@@ -127,13 +127,23 @@ class Hub(BaseHub):
             HubClosed: the hub was closed.
             TimeoutError: the hub's time budget ran out; the outcome is unknown.
         """
+        self.enter()
+        try:
+            return await self.ask(call)
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """``aclose`` waits from now on until :meth:`leave`; HubClosed once it has begun."""
         if self._closing:
             raise HubClosed
         self._running += 1
-        try:
-            return await self._run(call)
-        finally:
-            self._leave()
+
+    def leave(self) -> None:
+        """The end of what :meth:`enter` began."""
+        self._running -= 1
+        if self._closing:
+            self._quiet.set()
 
     async def drive(self, flow: Flow[R]) -> R:
         """Run a flow (see :mod:`riskscale._core.call`) to its end and give back what it returns."""
@@ -141,7 +151,7 @@ class Hub(BaseHub):
         try:
             return await self._drive(flow)
         finally:
-            self._leave()
+            self.leave()
 
     async def _drive(self, flow: Flow[R]) -> R:
         state = _Driven()
@@ -176,11 +186,6 @@ class Hub(BaseHub):
         if not task.cancelled():
             task.exception()  # whoever still waits sees it; one that gave up is past caring
 
-    def _leave(self) -> None:
-        self._running -= 1
-        if self._closing:
-            self._quiet.set()
-
     async def _give_back(self, lease: Releasable) -> None:
         try:
             await lease.give_back()
@@ -195,7 +200,8 @@ class Hub(BaseHub):
         elif self._loop is not loop:
             raise StateError("this hub belongs to the event loop that first used it; make one per loop")
 
-    async def _run(self, call: Call[T]) -> T:
+    async def ask(self, call: Call[T]) -> T:
+        """:meth:`run` for those who have entered, also while the hub closes."""
         words, each = self._words(call), script(call.script)
         reply = await self._send(self.client.evalsha, each.sha, self.client.eval, each.text, words)
         return call.decode(reply)
@@ -242,7 +248,7 @@ class Hub(BaseHub):
         if self._closing and not step.last:
             raise HubClosed
         self._check()
-        work = self._run(step.call) if step.replicas is None else self._run_and_wait(step.call, step.replicas)
+        work = self.ask(step.call) if step.replicas is None else self._run_and_wait(step.call, step.replicas)
         task = self.spawn(work)
         under_way.append(task)
         done, _ = await asyncio.wait({task}, timeout=step.budget)
@@ -258,11 +264,11 @@ class Hub(BaseHub):
             if under_way:  # the call whose outcome is unknown must reach the server first
                 await asyncio.wait(under_way)
             try:
-                return await self._run(step.call)
+                return await self.ask(step.call)
             except Exception as error:
                 log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
                 if step.token:
-                    self.mailbox.regret(step.token, lambda: self.spawn(self._run(step.call)), self.monotonic())
+                    self.mailbox.regret(step.token, lambda: self.spawn(self.ask(step.call)), self.monotonic())
                 return None
 
         task = self.spawn(last())

@@ -46,15 +46,26 @@ class Listener(Protocol):
 class Slot:
     """Where the messages for one token arrive."""
 
-    def __init__(self, token: str, event: Event) -> None:
+    def __init__(self, token: str, new_event: Callable[[], Any]) -> None:
         self.token = token
-        self.event: Any = event
+        self._new_event = new_event
+        self._event: Any = None
         self._texts: deque[str] = deque()
+
+    @property
+    def event(self) -> Any:
+        """Set while there is something to take; made for the first who waits, since most need not."""
+        if self._event is None:
+            self._event = self._new_event()
+            if self._texts:  # from before anybody could see the event
+                self._event.set()
+        return self._event
 
     def put(self, message: str) -> None:
         """From the subscription's side: leave a message ('' only wakes) and wake the waiter."""
         self._texts.append(message)
-        self.event.set()
+        if self._event is not None:
+            self._event.set()
 
     def take(self) -> str:
         """From the waiter's side: the message that matters, '' if there is none."""
@@ -96,7 +107,7 @@ class BaseMailbox:
 
     def open(self, token: str) -> Slot:
         """A slot for one that waits, from now until it is closed."""
-        slot = Slot(token, self._event())
+        slot = Slot(token, self._event)
         self.add(slot)
         self._waiting += 1
         return slot

@@ -6,17 +6,21 @@ Tokens are shown nowhere: whoever has one can release its lease. The fence tells
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from redis.exceptions import RedisError
 from rich.table import Table
 
+from riskscale._core.durations import MAX_INT
 from riskscale.cli import server
-from riskscale.cli.errors import Failure, printable
+from riskscale.cli.errors import Failure, is_noperm
 from riskscale.cli.options import AsJson, KeyPrefix, Url
-from riskscale.cli.screen import console, plain
+from riskscale.cli.screen import console, one_line, plain
+from riskscale.errors import StateError
 from riskscale.lock import calls
 from riskscale.lock.admin import LockName, lock_name, lost_channel, patterns
 from riskscale.lock.calls import LockInfo
@@ -37,7 +41,7 @@ def list_(
 ) -> None:
     """Every lock and election that is held or waited for."""
     with _hub(redis, key_prefix) as hub:
-        found = [(lock, _inspect(hub, lock, 0)) for lock in _locks(hub)]
+        found = list(_inspected(hub, _locks(hub)))
     shown = [(lock, info) for lock, info in found if all_ or info.held or info.waiting]
     if as_json:
         print(json.dumps({"locks": [_as_dict(lock, info) for lock, info in shown]}))
@@ -56,7 +60,7 @@ def list_(
             len(info.holds),
             info.waiting,
         ]
-        table.add_row(*(plain(str(cell)) for cell in (*row, info.metadata)))
+        table.add_row(*(plain(one_line(str(cell))) for cell in (*row, info.metadata)))
     console().print(table)
 
 
@@ -92,14 +96,16 @@ def release(
     redis: Url,
     force: Annotated[bool, typer.Option("--force", help="Needed: the holder may be at work.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    fence: Annotated[int | None, typer.Option(metavar="N", help="Only from the holder with this fence.", min=1)] = None,
+    fence: Annotated[
+        int | None, typer.Option(metavar="N", help="Only from the holder with this fence.", min=1, max=MAX_INT)
+    ] = None,
     tag: Tag = None,
     election: OfElection = False,
     key_prefix: KeyPrefix = "",
 ) -> None:
     """Take a lock from its holder, who is told, and hand it to the next; exit 1 if it was not held, or not by that one.
 
-    The fence is raised, so that a guarded resource refuses whatever the former holder still writes.
+    The fence is raised: once the next holder has come to a guarded value, what the former one still writes is refused.
     """
     if not force:
         raise Failure("release: the holder may be at work: --force takes the lock from it all the same")
@@ -119,8 +125,7 @@ def release(
     if not done.released:
         print(f"the fence {info.fence} does not hold it any more: nothing changed")
         raise typer.Exit(1)
-    listeners = f"{done.told} {'process' if done.told == 1 else 'processes'} listened"
-    print(f"released, {listeners}; fences are above {done.fence} from now on")
+    print(f"released, {_heard(done.told)}; fences are above {done.fence} from now on")
 
 
 @contextmanager
@@ -136,8 +141,26 @@ def _named(name: str, tag: str | None, election: bool) -> LockName:
 def _locks(hub: Hub) -> list[LockName]:
     """By their keys. SCAN may name one twice."""
     keys = (key for pattern in patterns(hub.root) for key in hub.client.scan_iter(match=pattern, count=1000))
-    found = {lock for key in keys if (lock := lock_name(hub.root, key)) is not None}
+    try:
+        found = {lock for key in keys if (lock := lock_name(hub.root, key)) is not None}
+    except RedisError as error:
+        if is_noperm(error):  # a client of the library needs no SCAN, so the smallest user has none
+            raise Failure("list: this user may not SCAN: add +scan to what `riskscale scripts acl` prints") from None
+        raise
     return sorted(found, key=lambda lock: (lock.name, lock.tag or "", lock.role))
+
+
+def _inspected(hub: Hub, locks: Iterable[LockName]) -> Iterator[tuple[LockName, LockInfo]]:
+    """All but those whose keys hold something else: one such key must not hide the locks."""
+    foreign = []
+    for lock in locks:
+        try:
+            yield lock, _inspect(hub, lock, 0)
+        except StateError:
+            foreign.append(lock.name)
+    if foreign:
+        keys = "1 name has keys" if len(foreign) == 1 else f"{len(foreign)} names have keys"
+        print(f"riskscale: left out: {keys} of another type, as {one_line(foreign[0])}", file=sys.stderr)
 
 
 def _inspect(hub: Hub, lock: LockName, waiters: int) -> LockInfo:
@@ -147,8 +170,17 @@ def _inspect(hub: Hub, lock: LockName, waiters: int) -> LockInfo:
 def _agreed() -> bool:
     try:
         return typer.confirm("take it from this holder?")
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise
         raise Failure("release: it asks first, and nobody answered: --yes does without") from None
+
+
+def _heard(told: int) -> str:
+    """Every hub of that prefix listens once it has something to listen for, so the holder need not be one of them."""
+    if told == 0:
+        return "nobody listened: the holder finds out when it renews or releases"
+    return f"{told} {'process' if told == 1 else 'processes'} listened"
 
 
 def _state(info: LockInfo) -> str:
@@ -166,10 +198,10 @@ def _print_holder(lock: LockName, info: LockInfo) -> None:
     if info.held:
         words += [f"fence {info.fence}", f"lease left {_left(info)}"]
         words += [f"{len(info.holds)} holds"] if info.holds else []
-        words += [info.metadata] if info.metadata else []
+        words += [f"metadata {info.metadata}"] if info.metadata else []  # last: whatever it says comes after ours
     elif info.fence:
         words.append(f"last fence {info.fence}")
-    print(printable(", ".join(words)).replace("\n", "\\n"))
+    print(one_line(", ".join(words)))
 
 
 def _as_dict(lock: LockName, info: LockInfo) -> dict[str, Any]:

@@ -30,6 +30,11 @@ def plain(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
+def one_line(text: str) -> str:
+    """The same for text that must not break the line: a line of its own would pass for another row, or for ours."""
+    return printable(text).replace("\n", "\\n")
+
+
 def when(at_us: int) -> str:
     """A time for people, in UTC, to the second."""
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")

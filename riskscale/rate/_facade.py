@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
 from riskscale.errors import StateError
-from riskscale.rate.calls import Decision, Plan, only
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, only
+from riskscale.rate.denials import Denials
+from riskscale.rate.fallback import Fallback, OnError
 from riskscale.rate.limit import Limit
-
-Pairs = list[tuple[str, int]]
 
 
 class BaseRateLimiter:
     """See :class:`riskscale.RateLimiter`."""
 
-    def __init__(self, hub: BaseHub, limits: Limit | Iterable[Limit], name: str, tag: str | None) -> None:
+    def __init__(
+        self,
+        hub: BaseHub,
+        limits: Limit | Iterable[Limit],
+        name: str,
+        tag: str | None,
+        on_error: OnError,
+        replicas: int | None,
+        deny_cache: bool,
+    ) -> None:
         self._plan = Plan(hub.root, limits, check_name(name, "name"), tag)
         self._by_slot = hub.is_cluster and tag is None
+        self._denials = hub.part(Denials)
+        self._has_cache = deny_cache
+        self._meter, self._monotonic = hub.meter, hub.monotonic
+        fallback = Fallback(self._plan.limits, on_error, replicas, hub.monotonic, self._recovered)
+        self._fallback = None if on_error == "raise" else fallback
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -34,9 +49,9 @@ class BaseRateLimiter:
         limits = "; ".join(map(str, self.limits))
         return f"<{type(self).__module__}.RateLimiter {self.name!r} {limits}>"
 
-    def _batches(self, pairs: Pairs) -> list[Pairs]:
+    def _batches(self, pairs: Pairs) -> Sequence[Pairs]:
         """Runs that one call can take; on a cluster a call's keys share a slot."""
-        runs: list[Pairs] = []
+        runs: list[list[tuple[str, int]]] = []
         for pair in pairs:
             full = not runs or len(runs[-1]) == self._plan.most
             if full or (self._by_slot and runs[-1][-1][0] != pair[0]):
@@ -44,6 +59,45 @@ class BaseRateLimiter:
             runs[-1].append(pair)
         return runs
 
+    def _count(self, decided: Decided, charge: bool, began: float) -> None:
+        """``rate_decisions`` by outcome, and ``rate_decision_seconds``; peeks are no decisions."""
+        if self._meter is None or not charge:
+            return
+        for each in decided:
+            degraded = "yes" if isinstance(each, Decision) and each.degraded else "no"
+            self._meter.increment("rate_decisions", limiter=self.name, outcome=_outcome(each), degraded=degraded)
+        self._meter.observe("rate_decision_seconds", self._monotonic() - began, limiter=self.name)
+
+    def _recovered(self, seconds: float) -> None:
+        if self._meter is not None:
+            self._meter.observe("rate_degraded_seconds", seconds, limiter=self.name)
+
+    def _denied(self, pairs: Pairs) -> list[Decision | None]:
+        """What the deny cache says of them; nothing where there is none."""
+        if not self._has_cache:
+            return [None] * len(pairs)
+        return [self._denials.look(self._plan, key, cost) for key, cost in pairs]
+
+    def _note(self, decided: Decided, sent: float) -> None:
+        """Remember refusals of the server."""
+        for each in decided if self._has_cache else ():
+            if isinstance(each, Decision) and not each.allowed and not each.degraded:
+                self._denials.note(self._plan, each, sent)
+
+    def _pause(self, decision: Decision, give_up: float) -> float | None:
+        """Seconds until it may pass; None where it passed, never will, or not in time."""
+        if decision.allowed or self._monotonic() + decision.retry_after > give_up:
+            return None
+        return decision.retry_after
+
     @staticmethod
-    def _all(results: list[Decision | StateError]) -> list[Decision]:
+    def _all(results: Decided) -> list[Decision]:
         return [only([result]) for result in results]
+
+
+def _outcome(decided: Decision | StateError) -> str:
+    if isinstance(decided, StateError):
+        return "poisoned"
+    if decided.allowed:
+        return "admitted"
+    return "never" if math.isinf(decided.retry_after) else "refused"

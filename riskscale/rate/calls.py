@@ -7,6 +7,8 @@ import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeAlias
 
 from riskscale._core.call import Arg, Call
 from riskscale._core.durations import MICRO, integer
@@ -15,6 +17,10 @@ from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
 from riskscale.rate.limit import Limit
 
 MAX_COST = 10**15
+REMEMBERED = 4096
+"""Names of keys that are not made anew for each hit."""
+Pairs: TypeAlias = Sequence[tuple[str, int]]
+"""Keys and costs."""
 Item = str | tuple[str, int]
 """A key, or a key and its cost."""
 
@@ -34,6 +40,8 @@ class Decision:
         key: whose request it was.
         cost: units it asked for.
         token: makes a refund of it count once; "" for a peek.
+        degraded: whether it was made without the server, as ``on_error`` says; ``remaining`` is then of the local
+            share, or 0 where nothing is known.
     """
 
     allowed: bool
@@ -45,6 +53,7 @@ class Decision:
     key: str
     cost: int
     token: str = field(repr=False)
+    degraded: bool = False
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -53,6 +62,9 @@ class Decision:
         """RateLimitExceeded unless it was admitted."""
         if not self.allowed:
             raise RateLimitExceeded(self.key, str(self.limit), self.retry_after)
+
+
+Decided: TypeAlias = list[Decision | StateError]
 
 
 class Plan:
@@ -80,28 +92,31 @@ class Plan:
             self._script = "rate.all_of"
             self._fixed = (len(self.limits), *self._words)
             self.most = 128 // len(self.limits)
+        self.kind = (self._script, self._fixed)
+        """The script and the words of its limits: items of plans that have them in common fit into one call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
+        self.keys = lru_cache(REMEMBERED)(self._keys)
+        """The keys of a key, one a limit."""
 
-    def keys(self, key: str) -> list[bytes]:
-        """The keys of ``key``, one a limit."""
+    def _keys(self, key: str) -> tuple[bytes, ...]:
         base = base_key(self._root, key, self._tag, "key")
-        return [(base + role).encode() for role in self._roles]
+        return tuple((base + role).encode() for role in self._roles)
 
-    def hits(self, items: Sequence[tuple[str, int]], charge: bool) -> Call[list[Decision | StateError]]:
+    def keys_of(self, items: Pairs) -> list[bytes]:
+        """The keys of several items, in the order of KEYS."""
+        return [key for name, _ in items for key in self.keys(name)]
+
+    def hits(self, items: Pairs, charge: bool) -> Call[Decided]:
         """``items`` in one call, at most ``most`` of them."""
-        keys = tuple(key for name, _ in items for key in self.keys(name))
         args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
-        return Call(self._script, keys, args, lambda reply: self._decisions(reply, items, charge))
+        keys = tuple(self.keys_of(items))
+        return Call(self._script, keys, args, lambda reply: self.decided(reply, items, charge=charge))
 
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
-        if not isinstance(decision, Decision) or not decision.token or not decision.allowed:
-            raise ArgumentError("decision", "must be of a hit that was admitted")
+        check_refund(key, decision, cost)
         if not decision.token.startswith(self._nonce):
             raise ArgumentError("decision", "is another limiter's")
-        if key != decision.key:
-            raise ArgumentError("key", "is not the one that the decision was for")
-        integer(cost, "cost", 1, decision.cost)
         marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
         args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
         keys = tuple(each for pair in marks for each in pair)
@@ -109,16 +124,15 @@ class Plan:
 
     def reset(self, key: str) -> Call[None]:
         """Forget what ``key`` used."""
-        return Call("rate.reset", tuple(self.keys(key)), (), lambda reply: _no_state_error(reply, key))
+        return Call("rate.reset", self.keys(key), (), lambda reply: _no_state_error(reply, key))
 
-    def _decisions(
-        self, reply: Sequence[int], items: Sequence[tuple[str, int]], charge: bool
-    ) -> list[Decision | StateError]:
+    def decided(self, reply: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
+        """What a reply says of ``items``, which were the ``first`` and following of the call."""
         width = 3 * len(self.limits)
-        at, decisions = reply[0] / MICRO, []
-        for index, (key, cost) in enumerate(items):
-            row = reply[1 + index * width : 1 + (index + 1) * width]
-            decisions.append(self._decision(row, key, cost, at, charge))
+        at, start, decisions = reply[0] / MICRO, 1 + first * width, []
+        for key, cost in items:
+            decisions.append(self._decision(reply[start : start + width], key, cost, at, charge))
+            start += width
         return decisions
 
     def _decision(self, row: Sequence[int], key: str, cost: int, at: float, charge: bool) -> Decision | StateError:
@@ -141,6 +155,15 @@ def check_cost(cost: int) -> int:
     if cost == 0 and not isinstance(cost, bool):
         raise ArgumentError("cost", "must be 1 or more; to look without a charge, use peek()")
     return integer(cost, "cost", 1, MAX_COST)
+
+
+def check_refund(key: str, decision: Decision, cost: int) -> None:
+    """Whether it can be given back at all."""
+    if not isinstance(decision, Decision) or not (decision.token or decision.degraded) or not decision.allowed:
+        raise ArgumentError("decision", "must be of a hit that was admitted")
+    if key != decision.key:
+        raise ArgumentError("key", "is not the one that the decision was for")
+    integer(cost, "cost", 1, decision.cost)
 
 
 def check_items(items: Iterable[Item]) -> list[tuple[str, int]]:

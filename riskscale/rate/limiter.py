@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, overload
 
+from riskscale._core.durations import Duration, seconds
 from riskscale._core.hub import hub_of
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decision, Item, check_cost, check_items, only
+from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
+from riskscale.rate.coalescer import Coalescer
+from riskscale.rate.fallback import GONE, OnError, merged
 from riskscale.rate.limit import Limit
 
 
@@ -20,16 +25,37 @@ class RateLimiter(BaseRateLimiter):
         limits: a :class:`riskscale.Limit`, or up to 32: a request then passes all of them or is charged to none.
         name: what is limited ("api", "login"): limiters of different names count apart.
         tag: text that decides the cluster slot in place of the key.
+        coalesce: whether hits that are made at the same time travel together, which is several times as fast.
+        timeout: seconds for one decision before the server counts as gone; None: the hub's, or the client's own.
+        on_error: when the server is gone: "raise" its error, "allow", "deny", or decide "local": this replica then
+            grants its share of the limits by itself. The decision says that it is ``degraded``.
+        replicas: for "local": how many share the limits; each grants the limit divided by as many, 1 at the least.
+        deny_cache: whether what was refused is refused here until its ``retry_after``, without asking again. A refund,
+            a reset or a changed limit ends that at once for all limiters of the hub; elsewhere it is not noticed.
 
     Raises:
         ArgumentError: an argument is malformed.
     """
 
     def __init__(
-        self, client: Any, limits: Limit | Iterable[Limit], *, name: str = "default", tag: str | None = None
+        self,
+        client: Any,
+        limits: Limit | Iterable[Limit],
+        *,
+        name: str = "default",
+        tag: str | None = None,
+        coalesce: bool = True,
+        timeout: Duration | None = None,
+        on_error: OnError = "raise",
+        replicas: int | None = None,
+        deny_cache: bool = False,
     ) -> None:
         self._hub = hub_of(client)
-        super().__init__(self._hub, limits, name, tag)
+        super().__init__(self._hub, limits, name, tag, on_error, replicas, deny_cache)
+        self._timeout = None if timeout is None else seconds(timeout, "timeout")
+        self._is_plain = self._fallback is None and self._timeout is None and self._meter is None and not deny_cache
+        self._coalescer = self._hub.part(Coalescer) if coalesce else None
+        self._kind = None if self._coalescer is None or self._by_slot else self._coalescer.kind(self._plan)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask for ``cost`` units for ``key``; what is refused is not charged.
@@ -38,11 +64,34 @@ class RateLimiter(BaseRateLimiter):
             ArgumentError: ``cost`` is not a whole number of 1 or more, or ``key`` is empty.
             StateError: a key of it holds something else, and was left untouched.
         """
-        return only(await self._hub.run(self._plan.hits([(key, check_cost(cost))], True)))
+        pairs = ((key, check_cost(cost)),)
+        if self._is_plain and self._kind is not None:  # the shortest way
+            return only(await self._kind.hits(self._plan, pairs))
+        return only(await self._decide(pairs, True))
+
+    async def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
+        """Hit again and again until it is admitted, as soon as it may be.
+
+        Args:
+            key: whose request it is.
+            cost: units.
+            timeout: seconds to wait; None: for ever.
+
+        Returns:
+            The decision that admitted it; else, as soon as that is known, the one that says that it will not pass in
+            time, or never.
+        """
+        give_up = math.inf if timeout is None else self._monotonic() + seconds(timeout, "timeout")
+        while True:
+            decision = await self.hit(key, cost)
+            pause = self._pause(decision, give_up)
+            if pause is None or math.isinf(pause):
+                return decision
+            await asyncio.sleep(pause)
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
-        return only(await self._hub.run(self._plan.hits([(key, check_cost(cost))], False)))
+        return only(await self._decide(((key, check_cost(cost)),), False))
 
     async def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """Give back ``cost`` units of an admitted request, once: a second refund of one decision gives nothing.
@@ -50,11 +99,20 @@ class RateLimiter(BaseRateLimiter):
         Returns:
             The units that came back: fewer where the request, in part, counts no more.
         """
-        return await self._hub.run(self._plan.refund(key, decision, cost))
+        check_refund(key, decision, cost)
+        if decision.degraded:
+            return self._fallback.refund(decision, cost) if self._fallback else 0
+        try:
+            return await self._hub.run(self._plan.refund(key, decision, cost))
+        finally:
+            self._denials.forget(self._plan.keys(key))
 
     async def reset(self, key: str) -> None:
         """Forget what ``key`` used."""
-        await self._hub.run(self._plan.reset(key))
+        try:
+            await self._hub.run(self._plan.reset(key))
+        finally:
+            self._denials.forget(self._plan.keys(key))
 
     @overload
     async def hit_many(self, items: Iterable[Item], *, return_exceptions: Literal[False] = False) -> list[Decision]: ...
@@ -71,8 +129,39 @@ class RateLimiter(BaseRateLimiter):
             return_exceptions: whether a key that holds something else gives its StateError as its result. Otherwise
                 the first such error is raised, after all items were decided.
         """
-        results: list[Decision | StateError] = []
+        results: Decided = []
         for batch in self._batches(check_items(items)):
-            decided = await self._hub.run(self._plan.hits(batch, True))
-            results += decided
+            results += await self._decide(batch, True)
         return results if return_exceptions else self._all(results)
+
+    async def _decide(self, pairs: Pairs, charge: bool) -> Decided:
+        began = self._monotonic()
+        denied = self._denied(pairs)
+        asked = [pair for pair, denial in zip(pairs, denied, strict=True) if denial is None]
+        decided: Decided = await self._with_fallback(asked, charge) if asked else []
+        self._note(decided, began)
+        everything = merged(denied, decided)
+        self._count(everything, charge, began)
+        return everything
+
+    async def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
+        if self._fallback is None:
+            return await self._ask(pairs, charge)
+        settled, asked = self._fallback.begin(pairs, charge)
+        try:
+            decided = await self._ask(asked, charge) if asked else None
+        except GONE as error:
+            return self._fallback.failed(error, settled, asked, charge)
+        return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
+
+    async def _ask(self, pairs: Pairs, charge: bool) -> Decided:
+        if self._timeout is None:
+            return await self._send(pairs, charge)
+        async with asyncio.timeout(self._timeout):
+            return await self._send(pairs, charge)
+
+    async def _send(self, pairs: Pairs, charge: bool) -> Decided:
+        if self._coalescer is None or not charge:
+            return await self._hub.run(self._plan.hits(pairs, charge))
+        slot = self._hub.slot_of(self._plan.keys(pairs[0][0])[0]) if self._by_slot else 0
+        return await self._coalescer.kind(self._plan, slot).hits(self._plan, pairs)

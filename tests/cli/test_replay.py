@@ -85,12 +85,20 @@ def test_the_sample(run: Callable[..., Any]) -> None:
     assert result["by_key"][0]["first_refused"] < result["by_key"][0]["last_refused"]
 
 
+@pytest.fixture
+def short(tmp_path: Path) -> Path:
+    """The middle of the sample, where requests are refused."""
+    path = tmp_path / "short.log"
+    path.write_bytes(b"".join(SAMPLE.read_bytes().splitlines(keepends=True)[1000:1700]))
+    return path
+
+
 @pytest.mark.server
 @pytest.mark.parametrize("more", [[], ["--compare"]])
 def test_a_server_decides_the_same_and_keeps_nothing(
-    run: Callable[..., Any], backend: ServerBackend, prefix: str, more: list[str]
+    run: Callable[..., Any], backend: ServerBackend, prefix: str, short: Path, more: list[str]
 ) -> None:
-    words = ["replay", SAMPLE, "--limit", "10/60s", "--limit", "100/day", "--by", "ip+path", "--json", *more]
+    words = ["replay", short, "--limit", "10/60s", "--limit", "100/day", "--by", "ip+path", "--json", *more]
     here = run(*words)
     there = run(*words, "--redis", url_of(backend), "--key-prefix", prefix)
     assert (here.code, there.code, there.err) == (0, 0, "")
@@ -128,13 +136,13 @@ def test_a_server_that_goes_away_is_one_line(scratch_server: Any, tmp_path: Path
     assert err.startswith(f"riskscale: cannot reach redis://127.0.0.1:{scratch_server.port}".encode())
 
 
-def test_compare_sets_the_algorithms_side_by_side(run: Callable[..., Any]) -> None:
-    result = json_line(run("replay", SAMPLE, "--limit", "10/60s", "--compare", "--json").out)
+def test_compare_sets_the_algorithms_side_by_side(run: Callable[..., Any], short: Path) -> None:
+    result = json_line(run("replay", short, "--limit", "10/60s", "--compare", "--json").out)
     assert [each["algorithm"] for each in result["algorithms"]] == list(ALGORITHMS)
     for each in result["algorithms"]:
-        alone = json_line(run("replay", SAMPLE, "--limit", "10/60s", "--algorithm", each["algorithm"], "--json").out)
+        alone = json_line(run("replay", short, "--limit", "10/60s", "--algorithm", each["algorithm"], "--json").out)
         assert {name: alone[name] for name in each} == each
-    table = run("replay", SAMPLE, "--limit", "10/60s burst=5", "--compare").out
+    table = run("replay", short, "--limit", "10/60s burst=5", "--compare").out
     assert all(name in table for name in ALGORITHMS)
 
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 import redis.cluster
 
 import riskscale.sync
-from riskscale import ArgumentError, Election, Guard, Hub, Limit, Lock, MultiLock, RateLimiter, ReadWriteLock, Semaphore
+from riskscale import (
+    ArgumentError,
+    Election,
+    Guard,
+    Hub,
+    LeaseLost,
+    Limit,
+    Lock,
+    MultiLock,
+    RateLimiter,
+    ReadWriteLock,
+    Semaphore,
+)
+from riskscale.cli.app import run
 from riskscale.lease.keeper import Keeper
 
 pytestmark = pytest.mark.owns_server
@@ -75,6 +89,26 @@ async def test_leases_are_renewed_on_both_nodes(hub: Hub) -> None:
         assert lease is not None and (await lock.inspect()).fence == lease.fence
         await lease.release()
     assert not hub.part(Keeper)._book.watches
+
+
+async def test_operators_see_the_locks_of_both_nodes(
+    hub: Hub, cluster: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(*words: str) -> tuple[int, str]:
+        code = run(["locks", *words, "--redis", f"redis://127.0.0.1:{cluster}"])
+        return code, capsys.readouterr().out
+
+    leases = [await Lock(hub, f"seen-{name}", ttl=60).acquire(timeout=0) for name in NAMES]
+    code, out = await asyncio.to_thread(command, "list", "--json")
+    held = {each["name"]: each["fence"] for each in json.loads(out)["locks"] if each["name"].startswith("seen-")}
+    assert code == 0 and held == {lease.name: lease.fence for lease in leases if lease} and len(held) == len(NAMES)
+    for lease in leases:
+        assert lease is not None
+        assert (await asyncio.to_thread(command, "show", lease.name))[0] == 0
+        code, out = await asyncio.to_thread(command, "release", lease.name, "--force", "--yes")
+        assert code == 0 and "nobody listened" in out
+        with pytest.raises(LeaseLost):
+            await lease.renew()
 
 
 async def now(hub: Hub) -> float:

@@ -225,7 +225,7 @@ async def test_calls_in_flight_are_bounded() -> None:
 
         eval = execute_command = evalsha
 
-    limiter = RateLimiter(Hub(Slow(), max_in_flight=7), Limit(1, per=1))
+    limiter = RateLimiter(Hub(Slow(), max_in_flight=7), Limit(1, per=1), coalesce=False)
     await asyncio.gather(*(limiter.hit(str(n)) for n in range(100)))
     assert most == 7
 

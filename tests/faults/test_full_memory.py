@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import redis
 
-from riskscale import Limit
+from riskscale import LeaseLost, Limit
+from riskscale.lock import calls
+from riskscale.lock.calls import LockKeys
 from riskscale.sync import Guard, Hub, Lock, RateLimiter, Semaphore
 from riskscale.testing import ServerProcess
 
@@ -24,6 +26,10 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
         assert lease is not None and limiter.hit("a")
         semaphore = Semaphore(hub, "gpu", limit=2, ttl=60)
         share = semaphore.acquire(weight=2)
+        taken, alone = Lock(hub, "stuck", ttl=60).acquire(), Lock(hub, "alone", ttl=60).acquire()
+        stuck = LockKeys.of(hub.key("stuck"))
+        next_one = calls.acquire(stuck, "next", 60_000_000, "")  # it polls
+        assert taken is not None and alone is not None and not hub.run(next_one).acquired
         assert share is not None
         guard = Guard(hub, "row")
         guard.write("old", fence=7, ttl=60)
@@ -48,4 +54,9 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
             held.renew(30)
             held.release()
         assert semaphore.inspect().held == 0
+        for keys, held in ((stuck, taken), (LockKeys.of(hub.key("alone")), alone)):
+            assert hub.run(calls.force_release(keys, fence=held.fence)).released
+            with pytest.raises(LeaseLost):
+                held.release()
+        assert hub.run(next_one).acquired and not Lock(hub, "alone", ttl=60).locked()
         assert not lock.locked()

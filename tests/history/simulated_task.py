@@ -41,7 +41,7 @@ class Task:
         self.name, timeout = chance.choice(NAMES), chance.choice([None, None, 0, 0.2, 1.0])
         self.spec = LockSpec.of(self.name, LockKeys.of(self.name), self.simulation.ttl, None, True)
         self._event = Flag()
-        self._slot, self._wait, self._waiting = Slot("", self._event), 0, False
+        self._slot, self._wait, self._waiting = Slot("", lambda: self._event), 0, False
         process.busy += 1
         process.say("begin", attempt=number, name=self.name, timeout=timeout)
         monotonic = self.simulation.hub.monotonic
@@ -72,7 +72,7 @@ class Task:
                 self._waiting, number = True, self._wait
                 when = self.simulation.now + round(step.seconds * SECOND)
                 self.simulation.at(when, lambda: self.process.do(lambda: self._look(number)))
-                if self._event.is_set:
+                if self._slot.event.is_set:
                     self._look(number)
             case Call() | Finish() | Cleanup():
                 self._send(step if isinstance(step, Call) else step.call)

@@ -44,6 +44,12 @@ class QueueMachine(RuleBasedStateMachine):
             self.messages.append(message)
         return mailbox in self.listening
 
+    def contents(self) -> list[Any]:
+        """What the keys hold. Not DUMP: the order in a large hash changes by itself."""
+        kinds = {b"hash": self.client.hgetall, b"zset": lambda key: self.client.zrange(key, 0, -1, withscores=True)}
+        found = ((key, self.client.type(key)) for key in self.keys)
+        return [kinds[kind](key) if kind in kinds else kind for key, kind in found]
+
     def box(self, at: int) -> str:
         return ["-", "", *self.boxes[:2], *(f"-{box}" for box in self.boxes[:2])][at]
 

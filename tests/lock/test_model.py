@@ -64,7 +64,7 @@ class LockMachine(QueueMachine):
     def inspect_shows_the_model(self) -> None:
         if not hasattr(self, "model"):
             return
-        before = [self.client.dump(key) for key in self.keys]
+        before = self.contents()
         reply = self.eval("lock.inspect", 10)
         _, held, fence, lease_us, owner, holds, _, waiting = reply[:8]
         model, live = self.model, self.model.is_live(self.now)
@@ -73,7 +73,7 @@ class LockMachine(QueueMachine):
         assert owner.decode() == (model.owner if live else "")
         assert holds.decode().split() == (model.holds if live else [])
         assert waiting == len(model.queue) and [t.decode() for t in reply[8::3]] == list(model.queue)
-        assert before == [self.client.dump(key) for key in self.keys], "inspect wrote"
+        assert before == self.contents(), "inspect wrote"
 
     @invariant()
     def the_fence_is_kept(self) -> None:

@@ -62,7 +62,7 @@ class SemaphoreMachine(QueueMachine):
     def inspect_shows_the_model(self) -> None:
         if not hasattr(self, "model"):
             return
-        before = [self.client.dump(key) for key in self.keys]
+        before = self.contents()
         reply = self.eval("semaphore.inspect", 10)
         model, time_us = self.model, self.model.time_us(self.now)
         live = {token: lease for token, lease in model.leases.items() if lease.end_us > time_us}
@@ -78,7 +78,7 @@ class SemaphoreMachine(QueueMachine):
         items = [reply[at : at + 7] for at in range(5, len(reply), 7)]
         assert [item[: len(want)] for item, want in zip(items, expected, strict=True)] == expected
         assert all(item[6] == (b"a|b\n" if item[0] == 1 else b"") for item in items)
-        assert before == [self.client.dump(key) for key in self.keys], "inspect wrote"
+        assert before == self.contents(), "inspect wrote"
 
     @invariant()
     def the_fence_is_kept(self) -> None:

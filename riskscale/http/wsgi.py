@@ -1,0 +1,71 @@
+"""A rate limit as WSGI middleware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from riskscale.errors import ArgumentError
+from riskscale.http.address import Proxies
+from riskscale.http.headers import PROBLEM, decision_headers, policy_headers, problem
+from riskscale.sync.rate import RateLimiter
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class WSGILimit:
+    """Middleware: asks the limiter before the application is called; see :class:`riskscale.http.ASGILimit`.
+
+    Args:
+        app: the WSGI application.
+        limiter: a :class:`riskscale.sync.RateLimiter`.
+        key: of an environ: whose request it is; None: it is not limited. Default: the client's address.
+        cost: units of a request; a number, or a callable of the environ.
+        exempt: paths that are never limited.
+        proxies: who may say which address a request came from.
+
+    Raises:
+        ArgumentError: an argument is malformed.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        limiter: RateLimiter,
+        *,
+        key: Callable[[WSGIEnvironment], str | None] | None = None,
+        cost: int | Callable[[WSGIEnvironment], int] = 1,
+        exempt: Iterable[str] = (),
+        proxies: Proxies | None = None,
+    ) -> None:
+        if isinstance(exempt, str):
+            raise ArgumentError("exempt", "must be several paths, not one text")
+        if key is not None and not callable(key):
+            raise ArgumentError("key", "must be a callable of the environ")
+        self._app, self._limiter = app, limiter
+        self._key, self._cost = key or self._address, cost
+        self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
+        self._policy = policy_headers(limiter.name, limiter.limits)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        key = None if path in self._exempt else self._key(environ)
+        if not key:
+            return self._app(environ, start_response)
+        decision = self._limiter.hit(key, self._cost(environ) if callable(self._cost) else self._cost)
+        headers = [*self._policy, *decision_headers(self._limiter.name, decision)]
+        if decision.allowed:
+
+            def telling(status: str, own: list[tuple[str, str]], *error: Any) -> Any:
+                return start_response(status, [*own, *headers], *error)
+
+            return self._app(environ, telling)
+        body = problem(self._limiter.name, decision)
+        headers += [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))]
+        start_response("429 Too Many Requests", headers)
+        return [body]
+
+    def _address(self, environ: WSGIEnvironment) -> str:
+        forwarded = environ.get("HTTP_X_FORWARDED_FOR", "")
+        return self._proxies.client(environ.get("REMOTE_ADDR", ""), [forwarded] if forwarded else []) or "unknown"

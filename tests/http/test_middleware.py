@@ -1,0 +1,184 @@
+"""The middleware as clients meet it, through Starlette and through a WSGI server's call; header fields parsed back."""
+
+from __future__ import annotations
+
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import http_sf
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+import riskscale.sync
+from riskscale import ArgumentError, Hub, Limit, RateLimiter
+from riskscale.http import ASGILimit, Proxies, WSGILimit
+from riskscale.http.headers import decision_headers, policy_headers, problem
+from riskscale.rate.calls import Decision
+
+TWO = Limit(2, per=60)
+HOUR = Limit(100, per=3600, algorithm="gcra", burst=20)
+
+
+async def greet(request: Any) -> PlainTextResponse:
+    return PlainTextResponse("hello", headers={"RateLimit-Else": "own"})
+
+
+def client(hub: Hub, **options: Any) -> httpx.AsyncClient:
+    app = Starlette(routes=[Route("/", greet), Route("/healthz", greet)])
+    limits = options.pop("limits", TWO)
+    app.add_middleware(ASGILimit, limiter=RateLimiter(hub, limits, name="api"), **options)
+    transport = httpx.ASGITransport(app, client=options.get("client", ("198.51.100.1", 4711)))
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+def fields(response: httpx.Response) -> tuple[Any, Any]:
+    """RateLimit-Policy and RateLimit, by a parser of structured fields."""
+    return tuple(  # type: ignore[return-value]
+        http_sf.parse(response.headers[name].encode(), tltype="list") for name in ("RateLimit-Policy", "RateLimit")
+    )
+
+
+async def test_admitted_and_refused(hub: Hub) -> None:
+    async with client(hub) as http:
+        first, second, third = [await http.get("/") for _ in range(3)]
+        assert (first.status_code, first.text, first.headers["RateLimit-Else"]) == (200, "hello", "own")
+        assert fields(first) == ([("api-60s", {"q": 2, "w": 60})], [("api-60s", {"r": 1, "t": 60})])
+        assert fields(second)[1][0][1]["r"] == 0 and "Retry-After" not in second.headers
+        assert third.status_code == 429 and third.headers["Content-Type"] == "application/problem+json"
+        assert 1 <= int(third.headers["Retry-After"]) <= 60
+        assert fields(third)[1] == [("api-60s", {"r": 0, "t": int(third.headers["Retry-After"])})]
+        assert third.json()["violated-policies"] == ["api-60s"] and third.json()["status"] == 429
+        assert int(third.headers["Content-Length"]) == len(third.content)
+
+
+async def test_health_is_exempt_and_keys_are_counted_apart(hub: Hub) -> None:
+    options: dict[str, Any] = {
+        "exempt": ["/healthz"],
+        "key": lambda scope: dict(scope["headers"]).get(b"x-tenant", b"").decode("latin-1") or None,
+        "cost": lambda scope: 2,
+    }
+    async with client(hub, **options) as http:
+        assert [(await http.get("/healthz")).status_code for _ in range(5)] == [200] * 5
+        assert [(await http.get("/")).status_code for _ in range(5)] == [200] * 5, "no key, no limit"
+        for tenant in ("a", "b", "}{:%\xe9 \x01"):
+            headers = {"X-Tenant": tenant.encode("latin-1")}
+            assert [(await http.get("/", headers=headers)).status_code for _ in range(2)] == [200, 429]
+
+
+async def test_an_address_cannot_be_chosen(hub: Hub) -> None:
+    async with client(hub) as http:
+        codes = [(await http.get("/", headers={"X-Forwarded-For": f"203.0.113.{n}"})).status_code for n in range(3)]
+    assert codes == [200, 200, 429]
+    async with client(hub, proxies=Proxies(["198.51.100.0/24"])) as http:
+        codes = [
+            (await http.get("/", headers={"X-Forwarded-For": f"192.0.2.{n}, 203.0.113.1"})).status_code
+            for n in range(3)
+        ]
+    assert codes == [200, 200, 429]
+
+
+async def test_several_limits_and_a_request_that_never_fits(hub: Hub) -> None:
+    async with client(hub, limits=[TWO, HOUR], cost=3) as http:
+        refused = await http.get("/")
+    assert refused.status_code == 429 and "Retry-After" not in refused.headers
+    assert fields(refused)[0] == [("api-60s", {"q": 2, "w": 60}), ("api-3600s", {"q": 20, "w": 3600})]
+    assert fields(refused)[1] == [("api-60s", {"r": 2})]
+
+
+async def test_a_websocket_is_refused_before_it_opens(hub: Hub) -> None:
+    async def talk(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    app = ASGILimit(talk, RateLimiter(hub, Limit(1, per=60), name="api"))
+    scope = {"type": "websocket", "path": "/", "headers": [], "client": ("198.51.100.1", 1)}
+
+    async def connect() -> list[Any]:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app(dict(scope), receive, send)
+        return sent
+
+    (accepted,) = await connect()
+    assert accepted["type"] == "websocket.accept" and (b"ratelimit", b'"api-60s";r=0;t=60') in accepted["headers"]
+    assert await connect() == [{"type": "websocket.close", "code": 1013}]
+
+
+async def test_a_lifespan_passes(hub: Hub) -> None:
+    called = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        called.append(scope)
+
+    await ASGILimit(app, RateLimiter(hub, TWO))({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+    assert called == [{"type": "lifespan"}]
+
+
+def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
+    def hello(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"hello"]
+
+    limiter = riskscale.sync.RateLimiter(sync_hub, TWO, name="api")
+    app = validator(WSGILimit(hello, limiter, exempt=["/healthz"], proxies=Proxies(["10.0.0.0/8"])))
+
+    def get(path: str, peer: str, forwarded: str = "") -> tuple[str, dict[str, str], bytes]:
+        environ: dict[str, Any] = {
+            "PATH_INFO": path,
+            "QUERY_STRING": "",
+            "SCRIPT_NAME": "",
+            "REMOTE_ADDR": peer,
+            "HTTP_X_FORWARDED_FOR": forwarded,
+        }
+        setup_testing_defaults(environ)
+        seen: list[Any] = []
+        body = app(environ, lambda *started: seen.append(started) or (lambda data: None))  # type: ignore[func-returns-value,arg-type]
+        content = b"".join(body)
+        body.close()  # type: ignore[attr-defined]
+        return seen[0][0], dict(seen[0][1]), content
+
+    assert get("/", "198.51.100.1")[1]["RateLimit"] == '"api-60s";r=1;t=60'
+    assert get("/", "10.0.0.1", "198.51.100.1")[2] == b"hello"
+    status, headers, body = get("/", "198.51.100.1", "6.6.6.6")
+    assert (
+        status == "429 Too Many Requests" and headers["Content-Type"] == "application/problem+json" and b"api" in body
+    )
+    assert get("/healthz", "198.51.100.1")[0] == "200 OK"
+
+
+@given(
+    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+    remaining=st.integers(0, 10**15),
+    retry=st.floats(0.000001, 10**9) | st.just(float("inf")),
+    allowed=st.booleans(),
+)
+def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int, retry: float, allowed: bool) -> None:
+    limit = Limit(10**9, per=0.001, algorithm="gcra", name='n\\"é')
+    decision = Decision(allowed, remaining, 0.0 if allowed else retry, 0.5, limit, 0.0, "a", 1, "")
+    for field, value in [*policy_headers(name, [limit, limit]), *decision_headers(name, decision)]:
+        assert value.isascii() and value.isprintable()
+        if field != "Retry-After":
+            assert http_sf.parse(value.encode(), tltype="list")
+        else:
+            assert int(value) >= retry
+    assert b'"status":429' in problem(name, decision)
+
+
+@pytest.mark.parametrize(("argument", "options"), [("exempt", {"exempt": "/healthz"}), ("key", {"key": "ip"})])
+def test_bad_arguments(hub: Hub, sync_hub: riskscale.sync.Hub, argument: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=argument):
+        ASGILimit(Starlette(), RateLimiter(hub, TWO), **options)
+    with pytest.raises(ArgumentError, match=argument):
+        WSGILimit(lambda *_: [], riskscale.sync.RateLimiter(sync_hub, TWO), **options)
