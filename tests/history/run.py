@@ -73,7 +73,7 @@ class Fleet:
         self._journal = Journal(self.path)
         self.replicas = [Replica(slot, folder, port, self._told) for slot in range(workers)]
         self._tasks: set[asyncio.Task[None]] = set()
-        self._over = asyncio.Event()
+        self._over, self._beaten = asyncio.Event(), asyncio.Event()
 
     def _told(self, kind: str, worker: str, box: str) -> None:
         e = {"e": "box"} if kind == "box" else {"e": "fault", "kind": kind}
@@ -90,7 +90,9 @@ class Fleet:
             while not all(replica.lives() for replica in self.replicas):
                 await asyncio.sleep(BEAT)
             yield
-            await asyncio.sleep(3 * BEAT)  # what was done last is between two beats, too
+            for _ in range(2):  # what was done last is between two beats, too
+                self._beaten.clear()
+                await self._beaten.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -106,6 +108,7 @@ class Fleet:
     async def _beat(self) -> None:
         while not self._over.is_set():
             self._journal.beat(await self._client.time())
+            self._beaten.set()
             await asyncio.sleep(BEAT)
 
     async def suffer(self) -> None:
