@@ -1,10 +1,12 @@
 """riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
 
 from riskscale._core.hub import Hub
+from riskscale.breaker import BreakerPolicy, BreakerState, CircuitBreaker, Counts, Transition
 from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
     ArgumentError,
+    CircuitOpen,
     HubClosed,
     LeaseLost,
     RateLimitExceeded,
@@ -39,6 +41,11 @@ __version__ = "0.1.0"
 __all__ = [
     "AcquireTimeout",
     "ArgumentError",
+    "BreakerPolicy",
+    "BreakerState",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "Counts",
     "Decision",
     "DistributedLock",
     "Election",
@@ -68,5 +75,6 @@ __all__ = [
     "StaleFence",
     "StateError",
     "TenantRateLimiter",
+    "Transition",
     "Waiter",
 ]
