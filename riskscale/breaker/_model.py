@@ -93,18 +93,21 @@ class Circuit:
 
     def remaining_us(self, now_us: int) -> int:
         """What is left of the present state; 0 where it has no end, or is over."""
-        return max(0, self.until_us - now_us)
+        return min(self.length_us, max(0, self.until_us - now_us))
 
     def settle(self, step: Step) -> None:
         """What time alone brings about."""
-        if self.until_us > step.now_us + self.length_us:  # the clock went back
-            self.until_us = step.now_us + self.length_us
+        self.settle_clock(step.now_us)
         if not self.until_us or self.until_us > step.now_us:
             return
         if self.state is BreakerState.HALF_OPEN:
             self._open(step, "half_open_timeout", self.trial)
         elif self.state in ADMITTING:
             self._go(step, BreakerState.CLOSED, 0, "expired")
+
+    def settle_clock(self, now_us: int) -> None:
+        """Where the clock went back, no state lasts longer than it was to."""
+        self.until_us = min(self.until_us, now_us + self.length_us)
 
     def probe(self, step: Step, token: str) -> Admission:
         """Ask to try, with a permit for ``token``."""
@@ -174,8 +177,10 @@ class Circuit:
         self._note(step, reason, counts, forced)
 
     def _note(self, step: Step, reason: str, counts: Counts = NOTHING, forced: bool = False) -> None:
-        self.since_us, self.by, self.policy = step.now_us, step.by, step.rules
-        self.reason, self.counts, self.forced = reason, counts, forced
+        self.since_us, self.by, self.reason = step.now_us, step.by, reason
+        self.counts, self.forced = counts, forced
+        if not forced:
+            self.policy = step.rules
         self.changed()
 
     def _judge(self, step: Step) -> None:
@@ -254,7 +259,8 @@ class Pool(Circuit):
             self.take(known, step.now_us)
             self._note(step, "restored")
         elif not self.generation:
-            self.generation, self.policy, self.since_us, self.by = 1, step.rules, step.now_us, step.by
+            self.take(Known(1), step.now_us)
+            self.policy, self.since_us, self.by = step.rules, step.now_us, step.by
         self.settle(step)
 
     def report(
@@ -282,7 +288,8 @@ class Pool(Circuit):
         if folds and self.state in (BreakerState.CLOSED, BreakerState.METRICS_ONLY):
             counts = self._fold(step, items)
             reason = why_to_trip(step.rules, run, counts, step.rules.minimum)
-            if reason and self.state is BreakerState.CLOSED and self._votes(step) >= step.rules.quorum:
+            quorum = step.rules.quorum
+            if reason and self.state is BreakerState.CLOSED and (quorum == 1 or self._votes(step) >= quorum):
                 self._open(step, reason, counts)
         return folds
 
