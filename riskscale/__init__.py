@@ -1,7 +1,7 @@
 """riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
 
 from riskscale._core.hub import Hub
-from riskscale.breaker import BreakerPolicy, BreakerState, CircuitBreaker, Counts, Transition
+from riskscale.breaker import BreakerInfo, BreakerPolicy, BreakerState, CircuitBreaker, Counts, Transition
 from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
@@ -41,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AcquireTimeout",
     "ArgumentError",
+    "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
     "CircuitBreaker",

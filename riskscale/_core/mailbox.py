@@ -26,6 +26,8 @@ REGRET = 60.0
 """Seconds; a place in a queue lives for 30 s after the last call for it, which may be slow to arrive."""
 MOST_REGRETS = 1000
 LONGEST = 128
+BREAKERS = "breakers"
+"""The channel, after the root, on which all hubs hear of their breakers."""
 
 
 class Event(Protocol):
@@ -142,10 +144,11 @@ class BaseMailbox:
             for listener in list(listeners):
                 listener.put("")
 
-    def _channels(self) -> tuple[str, str]:
-        """Its own, a new one each time, and the one on which all hubs hear whose lease was taken by force."""
+    def _channels(self) -> tuple[str, ...]:
+        """Its own, a new one each time, and those on which all hubs hear: whose lease was taken by force, and of
+        breakers."""
         self._own = f"{self._root}:mailbox:{secrets.token_hex(12)}"
-        return self._own, f"{self._root}:lost"
+        return self._own, f"{self._root}:lost", f"{self._root}:{BREAKERS}"
 
     def _take(self, message: Any) -> None:
         if message["type"] == "subscribe":  # the first time, and again after a loss: messages may be lost

@@ -2,6 +2,6 @@
 
 from riskscale.breaker.breaker import CircuitBreaker
 from riskscale.breaker.policy import BreakerPolicy
-from riskscale.breaker.state import BreakerState, Counts, Transition
+from riskscale.breaker.state import BreakerInfo, BreakerState, Counts, Transition
 
-__all__ = ["BreakerPolicy", "BreakerState", "CircuitBreaker", "Counts", "Transition"]
+__all__ = ["BreakerInfo", "BreakerPolicy", "BreakerState", "CircuitBreaker", "Counts", "Transition"]

@@ -151,11 +151,15 @@ class Circuit:
     def take(self, known: Known, now_us: int) -> None:
         """Become what is known of a later generation."""
         self.before, self.state, self.generation = self.state, known.state, known.generation
-        endless = not known.remaining_us and known.state in (BreakerState.CLOSED, BreakerState.HALF_OPEN)
-        self.length_us, self.until_us = known.remaining_us, 0 if endless else now_us + known.remaining_us
+        self.set_end(known, now_us)
         self.opens = 0 if known.state in ADMITTING else 1
         self.trial = NOTHING
         self.probes.clear()
+
+    def set_end(self, known: Known, now_us: int) -> None:
+        """When the state ends that is known."""
+        endless = not known.remaining_us and known.state in (BreakerState.CLOSED, BreakerState.HALF_OPEN)
+        self.length_us, self.until_us = known.remaining_us, 0 if endless else now_us + known.remaining_us
 
     def _open(self, step: Step, reason: str, counts: Counts) -> None:
         self.opens = min(self.opens + 1, MOST_OPENS)

@@ -31,6 +31,7 @@ class BaseCircuitBreaker:
         self._callback, self._meter = metrics_callback, meter
         self._is_counted = metrics_callback is not None or meter is not None
         self._has_failed_to_count = False
+        self._counted_state = replica.state
         if self._is_counted:
             replica.listen(self, type(self)._count_change)
 
@@ -86,7 +87,8 @@ class BaseCircuitBreaker:
             self._count("circuit_breaker_rejected")
 
     def _count_change(self, transition: Transition | None) -> None:
-        if transition is not None:
+        if transition is not None and transition.after is not self._counted_state:  # and not how all others followed
+            self._counted_state = transition.after
             self._count("circuit_breaker_state_change")
 
     def _count(self, metric: str) -> None:
@@ -145,9 +147,9 @@ def policy_of(
         raise ArgumentError(names[error.argument], error.rule) from None
 
 
-def local_name(name: str | None) -> str:
+def local_replica(name: str | None, policy: BreakerPolicy) -> Replica:
     """Of a breaker that nobody shares."""
-    return "default" if name is None else check_name(name, "name")
+    return Replica("default" if name is None else check_name(name, "name"), policy, "local")
 
 
 def check_force(length: Duration, reason: str) -> int:

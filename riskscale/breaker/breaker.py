@@ -10,20 +10,22 @@ from types import TracebackType
 from typing import Any
 
 from riskscale._core.durations import Duration
+from riskscale._core.hub import hub_of
 from riskscale.breaker.base import (
     BaseCircuitBreaker,
     Entered,
     MetricsCallback,
     check_force,
     check_reason,
-    local_name,
+    local_replica,
     policy_of,
 )
 from riskscale.breaker.events import Events
 from riskscale.breaker.policy import BreakerPolicy
-from riskscale.breaker.replica import Permit, Replica
-from riskscale.breaker.state import BreakerState
-from riskscale.errors import ArgumentError
+from riskscale.breaker.replica import Permit
+from riskscale.breaker.reporter import Link, Reporter
+from riskscale.breaker.state import BreakerInfo, BreakerState
+from riskscale.errors import ArgumentError, CircuitOpen
 
 
 class CircuitBreaker(BaseCircuitBreaker):
@@ -37,9 +39,14 @@ class CircuitBreaker(BaseCircuitBreaker):
             ``circuit_breaker_failure``, ``circuit_breaker_rejected``, ``circuit_breaker_state_change``. What it raises
             is logged, the first time, and swallowed.
         policy: when it opens and closes, in place of the two thresholds.
+        redis: a :class:`riskscale.Hub`, or an asyncio client: then all replicas share the breaker of that name. With a
+            hub, reports, pushes and re-reads go on in the background; with a bare client nothing does, and a call that
+            finds its knowledge older than ``refresh_seconds`` asks the server first.
 
     Raises:
         ArgumentError: an argument is malformed, or it could never open.
+
+    A server that is gone never disturbs a call: each replica then decides by itself, by the same policy.
 
     ::
 
@@ -65,9 +72,13 @@ class CircuitBreaker(BaseCircuitBreaker):
         metrics_callback: MetricsCallback | None = None,
         *,
         policy: BreakerPolicy | None = None,
+        redis: Any = None,
     ) -> None:
         policy = policy_of(failure_threshold, recovery_timeout_seconds, policy)
-        super().__init__(Replica(local_name(name), policy, "local"), metrics_callback)
+        self._hub = None if redis is None else hub_of(redis)
+        self._link = None if self._hub is None else self._hub.part(Reporter).link(name, policy)
+        replica = local_replica(name, policy) if self._link is None else self._link.replica
+        super().__init__(replica, metrics_callback, None if self._hub is None else self._hub.meter)
         self._entered = Entered()
 
     async def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -84,8 +95,12 @@ class CircuitBreaker(BaseCircuitBreaker):
             failed = self._is_bad(result)
         except BaseException as error:
             self._leave(permit, self._is_failure(error))
+            if isinstance(error, Exception):
+                await self._flush()
             raise
         self._leave(permit, failed)
+        if self._replica.urgent:
+            await self._flush()
         return result
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -108,10 +123,25 @@ class CircuitBreaker(BaseCircuitBreaker):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave(self._entered.pop(asyncio.current_task()), self._is_failure(error))
+        if error is None or isinstance(error, Exception):
+            await self._flush()
 
     def events(self) -> Events:
-        """Its transitions from now on, to be read with ``async for``; of those not read the last 1000 are kept."""
+        """Its transitions from now on, to be read with ``async for``; of those not read the last 1000 are kept.
+
+        With a bare client they are those that its own calls come upon.
+        """
+        if self._link is not None:
+            self._link.start()
         return Events(self._replica)
+
+    async def inspect(self) -> BreakerInfo:
+        """What it is in, how that came about, and what is counted: by all replicas, if it is shared. Changes nothing.
+
+        Raises:
+            StateError: a key of it holds something else.
+        """
+        return self._replica.info() if self._link is None else await self._link.read()
 
     async def force_open(self, seconds: Duration, reason: str) -> None:
         """Refuse all calls for so long; then one may try. ``reason`` is for people, and seen in its transition."""
@@ -131,10 +161,28 @@ class CircuitBreaker(BaseCircuitBreaker):
         await self._force(BreakerState.CLOSED, 0, reason)
 
     async def _enter(self) -> Permit:
-        return self._admit() or await self._ask()
+        if self._link is not None and not self._replica.is_ready:
+            await self._link.refresh()
+        while True:
+            permit = self._admit()
+            if permit is None and self._link is not None:
+                permit = await self._ask(self._link)
+            if permit is not None:
+                return permit
 
-    async def _ask(self) -> Permit:
-        raise NotImplementedError
+    async def _ask(self, link: Link) -> Permit | None:
+        try:
+            return await link.ask()
+        except CircuitOpen:
+            self._reject()
+            raise
+
+    async def _flush(self) -> None:
+        if self._link is not None and self._replica.urgent:
+            await self._link.flush()
 
     async def _force(self, state: BreakerState, length_us: int, reason: str) -> None:
-        self._replica.force(state, length_us, reason)
+        if self._link is None:
+            self._replica.force(state, length_us, reason)
+        else:
+            await self._link.force(state, length_us, reason)

@@ -10,7 +10,7 @@ from riskscale._core.call import Arg, Call, text
 from riskscale._core.durations import MICRO
 from riskscale.breaker._model import Admission, Item, Known
 from riskscale.breaker.policy import Rules
-from riskscale.breaker.state import ADMITTING, BreakerState, Counts, Transition
+from riskscale.breaker.state import ADMITTING, BreakerInfo, BreakerState, Counts, Transition
 
 SNAPSHOT = 14
 KINDS = {None: "back", 0: "success", 1: "failure", 2: "slow", 3: "slow_failure"}
@@ -100,35 +100,6 @@ class Asked(NamedTuple):
 
     admission: Admission
     snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerInfo:
-    """What ``breaker.read`` saw.
-
-    Attributes:
-        known: whether there is a breaker of that name on the server.
-        state: what it is in; one whose time is over counts as that until somebody calls.
-        remaining: seconds that are left of it; 0: over, or without an end.
-        transition: how that came about; None if it was never anything else.
-        opens: how often in a row it opened.
-        counts: of the window, all replicas together; of the probes that have ended while it is half-open.
-        probes: permits that are out.
-        replicas: that reported within the last window.
-        votes: how many of these find the dependency bad.
-        policy: of the replica that brought the state about.
-    """
-
-    known: bool
-    state: BreakerState
-    remaining: float
-    transition: Transition | None
-    opens: int
-    counts: Counts
-    probes: int
-    replicas: int
-    votes: int
-    policy: Rules | None
 
 
 def report(

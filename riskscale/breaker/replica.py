@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 from riskscale._core.durations import MICRO
 from riskscale.breaker._model import LocalCircuit, Step
 from riskscale.breaker.policy import BreakerPolicy
-from riskscale.breaker.state import SLOW, BreakerState, Transition
+from riskscale.breaker.state import SLOW, BreakerInfo, BreakerState, Transition
 from riskscale.breaker.window import CountWindow, TimeWindow
 from riskscale.errors import CircuitOpen
 
@@ -58,11 +58,14 @@ class Replica:
         self._by, self._monotonic = by, monotonic
         self.is_ready = True
         """Whether it knows enough to decide."""
+        self.urgent = False
+        """Whether there is something to tell the server at once."""
         self._is_timed = self.rules.slow_us > 0
         self._permit = Permit(0, 0)
         """Of the present generation, where nobody asks when a call began."""
         self._mutex = threading.Lock()
         self._news: deque[Transition] = deque()
+        self._last: Transition | None = None
 
     @property
     def state(self) -> BreakerState:
@@ -111,6 +114,24 @@ class Replica:
         if self._news:
             self._tell()
 
+    def info(self) -> BreakerInfo:
+        """What there is to see of it."""
+        with self._mutex:
+            own, now_us = self.own, self._now_us()
+            half_open = own.state is BreakerState.HALF_OPEN
+            return BreakerInfo(
+                known=True,
+                state=own.state,
+                remaining=own.remaining_us(now_us) / MICRO,
+                transition=self._last,
+                opens=own.opens,
+                counts=own.trial if half_open else own.window.counts(now_us),
+                probes=len(own.probes),
+                replicas=1,
+                votes=int(own.finds_it_bad(self.rules, now_us)),
+                policy=self.rules,
+            )
+
     def force(self, state: BreakerState, length_us: int, reason: str) -> None:
         """Change it by hand."""
         with self._mutex:
@@ -147,21 +168,20 @@ class Replica:
         """From the circuit: it has changed by itself."""
         own = self.own
         self._permit = Permit(own.generation, 0)
-        self._news.append(
-            Transition(
-                breaker=self.name,
-                before=own.before,
-                after=own.state,
-                generation=own.generation,
-                at=time.time(),
-                by=own.by,
-                reason=own.reason,
-                forced=own.forced,
-                counts=own.counts,
-                lasts=own.length_us / MICRO,
-                shared=False,
-            )
+        self._last = Transition(
+            breaker=self.name,
+            before=own.before,
+            after=own.state,
+            generation=own.generation,
+            at=time.time(),
+            by=own.by,
+            reason=own.reason,
+            forced=own.forced,
+            counts=own.counts,
+            lasts=own.length_us / MICRO,
+            shared=False,
         )
+        self._news.append(self._last)
 
     def _tell(self) -> None:
         while self._news:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from riskscale.breaker.policy import Rules
+
 
 class BreakerState(StrEnum):
     """``CLOSED`` lets calls pass, ``OPEN`` refuses them, ``HALF_OPEN`` lets a few try. By hand: ``DISABLED`` lets all
@@ -69,3 +71,32 @@ class Transition:
     counts: Counts
     lasts: float
     shared: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerInfo:
+    """What there is to see of a breaker.
+
+    Attributes:
+        known: whether the server knows it; always of one that is not shared.
+        state: what it is in; one whose time is over counts as that until somebody calls.
+        remaining: seconds that are left of it; 0: over, or without an end.
+        transition: how that came about; None if it was never anything else.
+        opens: how often in a row it opened.
+        counts: of the window, all replicas together; of the probes that have ended while it is half-open.
+        probes: permits that are out.
+        replicas: that reported within the last window.
+        votes: how many of these find the dependency bad.
+        policy: of the replica that brought the state about.
+    """
+
+    known: bool
+    state: BreakerState
+    remaining: float
+    transition: Transition | None
+    opens: int
+    counts: Counts
+    probes: int
+    replicas: int
+    votes: int
+    policy: Rules | None

@@ -16,14 +16,16 @@ from riskscale.breaker.base import (
     MetricsCallback,
     check_force,
     check_reason,
-    local_name,
+    local_replica,
     policy_of,
 )
 from riskscale.breaker.events import BaseEvents
 from riskscale.breaker.policy import BreakerPolicy
 from riskscale.breaker.replica import Permit, Replica
-from riskscale.breaker.state import BreakerState, Transition
-from riskscale.errors import ArgumentError
+from riskscale.breaker.state import BreakerInfo, BreakerState, Transition
+from riskscale.errors import ArgumentError, CircuitOpen
+from riskscale.sync.hub import hub_of
+from riskscale.sync.reporter import Link, Reporter
 
 
 class Events(BaseEvents):
@@ -64,9 +66,13 @@ class CircuitBreaker(BaseCircuitBreaker):
         metrics_callback: MetricsCallback | None = None,
         *,
         policy: BreakerPolicy | None = None,
+        redis: Any = None,
     ) -> None:
         policy = policy_of(failure_threshold, recovery_timeout_seconds, policy)
-        super().__init__(Replica(local_name(name), policy, "local"), metrics_callback)
+        self._hub = None if redis is None else hub_of(redis)
+        self._link = None if self._hub is None else self._hub.part(Reporter).link(name, policy)
+        replica = local_replica(name, policy) if self._link is None else self._link.replica
+        super().__init__(replica, metrics_callback, None if self._hub is None else self._hub.meter)
         self._entered = Entered()
 
     def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -77,8 +83,12 @@ class CircuitBreaker(BaseCircuitBreaker):
             failed = self._is_bad(result)
         except BaseException as error:
             self._leave(permit, self._is_failure(error))
+            if isinstance(error, Exception):
+                self._flush()
             raise
         self._leave(permit, failed)
+        if self._replica.urgent:
+            self._flush()
         return result
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,10 +116,18 @@ class CircuitBreaker(BaseCircuitBreaker):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave(self._entered.pop(threading.get_ident()), self._is_failure(error))
+        if error is None or isinstance(error, Exception):
+            self._flush()
 
     def events(self) -> Events:
         """See :meth:`riskscale.CircuitBreaker.events`; ``for`` waits for the next one."""
+        if self._link is not None:
+            self._link.start()
         return Events(self._replica)
+
+    def inspect(self) -> BreakerInfo:
+        """See :meth:`riskscale.CircuitBreaker.inspect`."""
+        return self._replica.info() if self._link is None else self._link.read()
 
     def force_open(self, seconds: Duration, reason: str) -> None:
         """See :meth:`riskscale.CircuitBreaker.force_open`."""
@@ -129,10 +147,28 @@ class CircuitBreaker(BaseCircuitBreaker):
         self._force(BreakerState.CLOSED, 0, reason)
 
     def _enter(self) -> Permit:
-        return self._admit() or self._ask()
+        if self._link is not None and not self._replica.is_ready:
+            self._link.refresh()
+        while True:
+            permit = self._admit()
+            if permit is None and self._link is not None:
+                permit = self._ask(self._link)
+            if permit is not None:
+                return permit
 
-    def _ask(self) -> Permit:
-        raise NotImplementedError
+    def _ask(self, link: Link) -> Permit | None:
+        try:
+            return link.ask()
+        except CircuitOpen:
+            self._reject()
+            raise
+
+    def _flush(self) -> None:
+        if self._link is not None and self._replica.urgent:
+            self._link.flush()
 
     def _force(self, state: BreakerState, length_us: int, reason: str) -> None:
-        self._replica.force(state, length_us, reason)
+        if self._link is None:
+            self._replica.force(state, length_us, reason)
+        else:
+            self._link.force(state, length_us, reason)

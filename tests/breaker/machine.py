@@ -1,5 +1,5 @@
-"""Drives the breaker's scripts and their model side by side, in virtual time: replicas of several policies that know the
-present, the past, nothing, or what the server has lost; keys that are lost; a clock that steps."""
+"""Drives the breaker's scripts and their model side by side, in virtual time: replicas of several policies that know
+the present, the past, nothing, or what the server has lost; keys that are lost; a clock that steps."""
 
 from __future__ import annotations
 
