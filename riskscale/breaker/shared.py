@@ -96,7 +96,7 @@ class SharedReplica(Replica):
 
     def _enter(self, now_us: int) -> Permit | None:
         own = self.own
-        if self._has_diverged or self._is_gone(now_us):
+        if self._has_diverged or self._seems_gone(now_us):
             return super()._enter(now_us)
         if own.state in ADMITTING:
             if own.until_us and own.until_us <= now_us:
@@ -331,7 +331,7 @@ class SharedReplica(Replica):
     def _has_diverged(self) -> bool:
         return self.own.generation != self._known.generation
 
-    def _is_gone(self, now_us: int) -> bool:
+    def _seems_gone(self, now_us: int) -> bool:
         return self.is_gone or (self._sent_us is not None and now_us - self._sent_us > ANSWER_US)
 
     def _known_now(self, now_us: int) -> Known:
