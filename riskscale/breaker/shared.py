@@ -96,7 +96,7 @@ class SharedReplica(Replica):
 
     def _enter(self, now_us: int) -> Permit | None:
         own = self.own
-        if self._has_diverged or self._seems_gone(now_us):
+        if self.has_diverged or self._seems_gone(now_us):
             return super()._enter(now_us)
         if own.state in ADMITTING:
             if own.until_us and own.until_us <= now_us:
@@ -311,14 +311,14 @@ class SharedReplica(Replica):
         if known.generation < self._known.generation:
             return
         is_newer = known.generation > self._known.generation
-        if is_newer or (self._has_diverged and known.state is not BreakerState.CLOSED):
+        if is_newer or (self.has_diverged and known.state is not BreakerState.CLOSED):
             is_news = is_newer and self._known.generation and snapshot.reason != "restored"
             if is_news or own.state is not known.state:
                 self._news.append(snapshot.transition(self.name))
             own.take(known, now_us)
             own.opens, self._permit = snapshot.opens, Permit(known.generation, 0)
             self._run_at_trip, self._ask_at_us = 0, now_us
-        elif not self._has_diverged:
+        elif not self.has_diverged:
             own.set_end(known, now_us)
         if is_newer:
             self._slices.clear()
@@ -328,7 +328,7 @@ class SharedReplica(Replica):
     # What it knows
 
     @property
-    def _has_diverged(self) -> bool:
+    def has_diverged(self) -> bool:
         return self.own.generation != self._known.generation
 
     def _seems_gone(self, now_us: int) -> bool:
@@ -339,7 +339,7 @@ class SharedReplica(Replica):
 
     def _votes(self, now_us: int) -> bool:
         own = self.own
-        is_open = self._has_diverged and own.state not in ADMITTING
+        is_open = self.has_diverged and own.state not in ADMITTING
         return is_open or own.finds_it_bad(self.rules, now_us)
 
     def _new_batch(self) -> Batch:
