@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
-from riskscale._core.mailbox import BREAKERS, LONGEST
+from riskscale._core.mailbox import BREAKERS, channel
 from riskscale.breaker.calls import BreakerKeys
 from riskscale.breaker.policy import BreakerPolicy
 from riskscale.breaker.shared import SharedReplica
@@ -19,8 +19,7 @@ class Replicas:
     def __init__(self, hub: BaseHub) -> None:
         self._base_hub = hub
         self._replicas: dict[tuple[str, BreakerPolicy], SharedReplica] = {}
-        channel = f"{hub.root}:{BREAKERS}"
-        self.channel = channel if len(channel) <= LONGEST else ""
+        self.channel = channel(hub.root, BREAKERS)
 
     def __iter__(self) -> Iterator[SharedReplica]:
         return iter(list(self._replicas.values()))
