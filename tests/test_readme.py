@@ -60,6 +60,11 @@ def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
 
 
+def test_the_example_of_the_breakers(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "breakers.md").read_text())
+    assert ran(example, scratch_server) == "open failure_rate 10\npayments True\n"
+
+
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))
 def test_what_shows_a_promise_is_there(path: str) -> None:
     assert (ROOT / path).exists()

@@ -68,7 +68,8 @@ class BreakerPolicy:
         failure_result: says of a call's result whether it is a failure.
         quorum: replicas, as many of which must themselves find the dependency bad before it opens for all. One that
             is alone with it opens for itself only.
-        refresh_seconds: how often a replica reports what it saw, and hears what holds.
+        refresh_seconds: how often a replica reports what it saw, and hears what holds; and after how long at the most
+            whoever finds all permits taken may come again.
         flush_failures: so many failures that were not reported yet are reported at once.
 
     Raises:

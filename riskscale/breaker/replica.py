@@ -139,11 +139,19 @@ class Replica:
         self._tell()
 
     def _enter(self, now_us: int) -> Permit | None:
+        own = self.own
+        if own.state is BreakerState.OPEN and now_us < own.until_us:  # a shorter way to the same answer
+            raise CircuitOpen(self.name, (own.until_us - now_us) / MICRO)
         token = secrets.token_hex(8)
-        admission = self.own.probe(self._step(now_us), token)
+        admission = own.probe(self._step(now_us), token)
         if not admission.admitted:
-            raise CircuitOpen(self.name, admission.wait_us / MICRO)
-        return Permit(self.own.generation, now_us, token if admission.admitted == 1 else "")
+            wait_us = admission.wait_us
+            raise CircuitOpen(self.name, (wait_us if own.state is BreakerState.OPEN else self._soon(wait_us)) / MICRO)
+        return Permit(own.generation, now_us, token if admission.admitted == 1 else "")
+
+    def _soon(self, wait_us: int) -> int:
+        """While it is half-open: a probe may end long before its lease."""
+        return min(wait_us, self.policy.refresh_us)
 
     def _end_probe(self, permit: Permit, kind: int | None, now_us: int) -> None:
         self.own.finish(self._step(now_us), permit.token, kind)

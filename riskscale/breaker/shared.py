@@ -239,7 +239,9 @@ class SharedReplica(Replica):
             self._is_asking = False
             self._answered(asked.snapshot, now_us)
             admitted, wait_us = asked.admission
-            self._ask_at_us = now_us + min(wait_us, self.policy.refresh_us)
+            if asked.snapshot.state is BreakerState.HALF_OPEN:
+                wait_us = self._soon(wait_us)
+            self._ask_at_us = now_us + wait_us
             generation = asked.snapshot.generation
         self._tell()
         if not admitted:

@@ -99,7 +99,7 @@ async def test_one_probe_while_a_hundred_call(breaker_of: Any, clock: VirtualClo
     tasks = [asyncio.create_task(breaker.call(slow)) for _ in range(100)]
     while not tried:
         await asyncio.sleep(0)
-    assert breaker.state is HALF_OPEN and 0 < await refused(breaker) <= 30
+    assert breaker.state is HALF_OPEN and await refused(breaker) == 1
     gate.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert len(tried) == 1 and sum(isinstance(each, CircuitOpen) for each in outcomes) == 99
@@ -134,7 +134,7 @@ async def test_a_probe_that_never_comes_back_loses_its_permit(breaker_of: Any, c
     gate = asyncio.Event()
     hung = asyncio.create_task(breaker.call(gate.wait))
     await asyncio.sleep(0)
-    assert await refused(breaker) == 5
+    assert await refused(breaker) == 1, "the probe may end soon"
     clock.advance(5)
     await failures(breaker, 1)
     assert breaker.state is OPEN
@@ -244,7 +244,7 @@ async def test_permits_and_half_open_that_does_not_last(breaker_of: Any, clock: 
     clock.advance(10)
     hung = [asyncio.create_task(breaker.call(asyncio.Event().wait)) for _ in range(5)]
     await asyncio.sleep(0)
-    assert await refused(breaker) == 100
+    assert await refused(breaker) == 1
     clock.advance(20)
     assert await refused(breaker) == 10, "it opened again"
     for task in hung:

@@ -98,3 +98,16 @@ async def test_a_server_that_is_gone_from_the_start(scratch_server: ServerProces
         await until(lambda: not is_gone(breaker))
         assert (await breaker.inspect()).state in (CLOSED, OPEN)
     await client.aclose()
+
+
+async def test_a_server_whose_memory_is_full(server: Any) -> None:
+    """What a breaker has to write is little, and an outage is when it is needed."""
+    async with fleet(server, "", 2, LONG) as (one, two):
+        await server.config_set("maxmemory-policy", "noeviction")
+        await server.config_set("maxmemory", 1)
+        await failures(one, 3)
+        await until(lambda: two.state is OPEN)
+        async with Hub(server) as hub:
+            new = CircuitBreaker(name="new", policy=LONG, redis=hub)
+            await new.call(answer)
+            assert (await new.inspect()).known and not is_gone(new) and not is_gone(one)

@@ -1,8 +1,12 @@
-"""Retrying libraries and a breaker: a refused call is retried when it may pass, and not before."""
+"""Retrying libraries and a breaker: a refused call is retried when it may pass, and not before.
+
+By the code in docs/breakers.md.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import tenacity
 import riskscale.sync
 from riskscale import CircuitBreaker, CircuitOpen
 from riskscale.testing import VirtualClock
+from tests.test_readme import ROOT, blocks
 
 
 @pytest.fixture
@@ -32,19 +37,34 @@ class Dependency:
         return "answer"
 
 
-def test_tenacity_waits_as_long_as_it_is_told(clock: VirtualClock) -> None:
-    breaker = riskscale.sync.CircuitBreaker(2, 30)
+@pytest.fixture
+def virtual(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The names of the guide's code, and a breaker and a dependency in virtual time."""
+    sleep = asyncio.sleep
+
+    async def virtual_sleep(seconds: float, *_: Any) -> None:
+        clock.advance(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", virtual_sleep)
+    breaker = CircuitBreaker(2, 30)
     breaker._replica._monotonic = lambda: clock() / 1e6
-    dependency = Dependency(clock, until=45)
+    names = {"riskscale": riskscale, "stamina": stamina, "tenacity": tenacity, "breaker": breaker}
+    names["pay"] = Dependency(clock, until=45)
+    (code,) = blocks("py", (ROOT / "docs" / "breakers.md").read_text())
+    exec(code, names)
+    return SimpleNamespace(**names)
 
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return error.retry_after if isinstance(error, CircuitOpen) else 0.1
 
-    retry = tenacity.Retrying(wait=wait, stop=tenacity.stop_after_attempt(10), sleep=clock.advance, reraise=True)
-    assert retry(breaker.call, dependency) == "answer"
+async def test_tenacity_waits_as_long_as_it_is_told(virtual: SimpleNamespace, clock: VirtualClock) -> None:
+    assert await virtual.retrying(virtual.breaker.call, virtual.pay) == "answer"
     # two failures open it, one probe at 30 s fails, the next one finds it mended
-    assert dependency.asked == 4 and 60 <= clock() / 1e6 < 61
+    assert virtual.pay.asked == 4 and 60 <= clock() / 1e6 < 61
+
+
+async def test_stamina_waits_as_long_as_it_is_told(virtual: SimpleNamespace, clock: VirtualClock) -> None:
+    assert await virtual.call() == "answer"
+    assert virtual.pay.asked == 4 and 60 <= clock() / 1e6 < 75, "it adds a backoff of its own"
 
 
 def test_tenacity_need_not_retry_what_is_refused(clock: VirtualClock) -> None:
@@ -59,26 +79,3 @@ def test_tenacity_need_not_retry_what_is_refused(clock: VirtualClock) -> None:
     with pytest.raises(CircuitOpen) as caught:
         retry(breaker.call, dependency)
     assert dependency.asked == 2 and caught.value.retry_after == 29
-
-
-def backoff(error: Exception) -> Any:
-    return error.retry_after if isinstance(error, CircuitOpen) else isinstance(error, OSError)
-
-
-async def test_stamina_waits_as_long_as_it_is_told(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    breaker = CircuitBreaker(2, 30)
-    breaker._replica._monotonic = lambda: clock() / 1e6
-    dependency, sleep = Dependency(clock, until=45), asyncio.sleep
-
-    async def virtual(seconds: float, *_: Any) -> None:
-        clock.advance(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", virtual)
-
-    @stamina.retry(on=backoff, attempts=10, timeout=None, wait_initial=0.1, wait_jitter=0)
-    async def call() -> Any:
-        return await breaker.call(dependency)
-
-    assert await call() == "answer"
-    assert dependency.asked == 4 and 60 <= clock() / 1e6 < 62
