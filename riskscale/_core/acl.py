@@ -11,10 +11,13 @@ from riskscale.errors import ArgumentError
 CLIENT_COMMANDS = ("eval", "evalsha", "script|load", "ping", "subscribe", "unsubscribe", "wait")
 """What the client itself sends. HELLO and AUTH need no permission; redis-py does without CLIENT SETINFO where it is
 refused, and servers before 7.2 refuse a rule that names it. A database other than 0 needs ``+select`` besides."""
+OPERATOR_COMMANDS = ("scan",)
+"""What people need besides, to find what there is. SCAN names all keys of the server, whatever the user's patterns."""
 
 
-def setuser_line(user: str, password: str, prefix: str = "") -> str:
-    """The smallest ACL SETUSER line for running the scripts on the keys of ``prefix``, and nothing else.
+def setuser_line(user: str, password: str, prefix: str = "", *, operator: bool = False) -> str:
+    """The smallest ACL SETUSER line for running the scripts on the keys of ``prefix``, and nothing else; with
+    ``operator``, for the commands that list what is there too.
 
     Its words, split at spaces, can be sent as they are. A script may call what its user may call, so these are the
     commands of all scripts, by the manifest. Redis 6.2 and later, and Valkey.
@@ -30,7 +33,7 @@ def setuser_line(user: str, password: str, prefix: str = "") -> str:
     words = ["ACL", "SETUSER", user, "reset", "on", f">{password}"]
     words += [f"~{root}" for root in roots]
     words += ["resetchannels", *(f"&{root}" for root in roots)]  # before 7.0 `reset` leaves all channels open
-    words += [f"+{command}" for command in sorted(of_scripts | set(CLIENT_COMMANDS))]
+    words += [f"+{command}" for command in sorted(of_scripts.union(CLIENT_COMMANDS, operator * OPERATOR_COMMANDS))]
     return " ".join(words)
 
 
