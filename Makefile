@@ -11,10 +11,10 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks check lua clean
+.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-breakers check lua clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(V)/with-test $(V)/with-dev ## the environment for development
 
@@ -42,6 +42,9 @@ bench: $(V)/with-bench ## side by side with other libraries, on a server of its 
 
 bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many held [REDIS_URL=...]
 	$(PY) -m benchmarks.locks $(and $(REDIS_URL),--redis $(REDIS_URL))
+
+bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
+	$(PY) -m benchmarks.breakers
 
 check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/ruff check .
