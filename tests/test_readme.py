@@ -60,6 +60,11 @@ def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
 
 
+def test_the_example_of_flask_limiter(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "integrations.md").read_text())
+    assert ran(example, scratch_server) == "[200, 200, 429]\n"
+
+
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))
 def test_what_shows_a_promise_is_there(path: str) -> None:
     assert (ROOT / path).exists()

@@ -204,7 +204,7 @@ def server() -> Any:
         yield server
 
 
-SECRET = "s3cr%3Aet%2F%23"  # noqa: S105
+SECRET = "s3cr%3Aet%2F%23"
 
 
 def uri(server: ServerProcess, scheme: str = "riskscale+redis", db: int = 3) -> str:
