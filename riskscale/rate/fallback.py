@@ -12,14 +12,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from redis import exceptions as client
 
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
-from riskscale.errors import ArgumentError
+from riskscale.errors import ArgumentError, StateError
 from riskscale.rate._model import MODELS, RateModel, hit
 from riskscale.rate.calls import Decided, Decision, Pairs
 from riskscale.rate.limit import Limit
@@ -81,6 +81,17 @@ def _share(limit: Limit, replicas: int) -> Limit:
     return replace(limit, count=max(1, limit.count // replicas), burst=burst)
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Some items of one call: what is ``settled`` without the server (None: not yet), and what it is ``asked``."""
+
+    settled: Sequence[Decision | None]
+    asked: Pairs
+    charge: bool
+    has_share: bool
+    """Whether the local share was taken for what is asked."""
+
+
 class Fallback:
     """Of one limiter.
 
@@ -117,45 +128,53 @@ class Fallback:
         """Whether the last attempt found the server gone."""
         return self._is_down
 
-    def begin(self, pairs: Pairs, charge: bool) -> tuple[list[Decision | None], Pairs]:
-        """What is decided without the server (None: not yet), and the items to ask it for."""
+    def begin(self, pairs: Pairs, charge: bool) -> Attempt:
+        """Before the server is asked."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return [self._decide(key, cost, charge) for key, cost in pairs], []
+            return Attempt([self._decide(key, cost, charge) for key, cost in pairs], [], charge, False)
         self._again_at = now + RETRY  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
-            return [None] * len(pairs), pairs
+            return Attempt([None] * len(pairs), pairs, charge, False)
         settled: list[Decision | None] = []
         for key, cost in pairs:
             decision = self._decide(key, cost, charge)
             settled.append(None if decision.allowed else decision)
-        return settled, [pair for pair, decision in zip(pairs, settled, strict=True) if decision is None]
+        asked = [pair for pair, decision in zip(pairs, settled, strict=True) if decision is None]
+        return Attempt(settled, asked, charge, True)
 
-    def failed(self, error: Exception, settled: Sequence[Decision | None], pairs: Pairs, charge: bool) -> Decided:
+    def failed(self, error: Exception, attempt: Attempt) -> Decided:
         """The server is gone: decide what was asked of it, or raise ``error``."""
         now = self._monotonic()
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
             self._down_since = now
-        counted = self._shares is not None and now < self._both_until
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
-        rest: Decided = [self._decide(key, cost, charge and not counted) for key, cost in pairs]
-        return merged(settled, rest)
+        charge = attempt.charge and not attempt.has_share
+        return merged(attempt.settled, [self._decide(key, cost, charge) for key, cost in attempt.asked])
 
-    def answered(self, settled: Sequence[Decision | None], decided: Decided, charge: bool) -> Decided:
+    def answered(self, attempt: Attempt, decided: Decided) -> Decided:
         """The server is there: its decisions, and those that were made without it."""
         now = self._monotonic()
         if self._is_down:
             log.warning("limits are decided by the server again")
             self._is_down, self._both_until = False, now + self._window
             self._recovered(now - self._down_since)
-        if self._shares is not None and charge and now < self._both_until:
-            for each in decided:
-                if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
-                    self._shares.refund(each.key, each.cost, self._now_us(), self._now_us())
-        return merged(settled, decided)
+        if attempt.charge and now < self._both_until:
+            decided = [self._within_share(each, attempt.has_share) for each in decided]
+        return merged(attempt.settled, decided)
+
+    def _within_share(self, decided: Decision | StateError, has_share: bool) -> Decision | StateError:
+        """The share counts what the server admits meanwhile, and nothing else."""
+        if self._shares is None or isinstance(decided, StateError) or decided.allowed == has_share:
+            return decided
+        if has_share:
+            self._shares.refund(decided.key, decided.cost, self._now_us(), self._now_us())
+            return decided
+        local = self._decide(decided.key, decided.cost, True)
+        return decided if local.allowed else local
 
     def refund(self, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""

@@ -147,12 +147,12 @@ class RateLimiter(BaseRateLimiter):
     async def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
             return await self._ask(pairs, charge)
-        settled, asked = self._fallback.begin(pairs, charge)
+        attempt = self._fallback.begin(pairs, charge)
         try:
-            decided = await self._ask(asked, charge) if asked else None
+            decided = await self._ask(attempt.asked, charge) if attempt.asked else None
         except GONE as error:
-            return self._fallback.failed(error, settled, asked, charge)
-        return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
+            return self._fallback.failed(error, attempt)
+        return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)
 
     async def _ask(self, pairs: Pairs, charge: bool) -> Decided:
         if self._timeout is None:
