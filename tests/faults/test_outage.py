@@ -11,7 +11,7 @@ import pytest
 from riskscale.testing import Outage, ServerProcess
 from tests.faults._traffic import LIMIT, POLICIES, REPLICAS
 from tests.faults.fleet import Event, Listener, replicas
-from tests.rate.test_model import most_in_any_window
+from tests.rate.promises import most_in_any_window
 
 SHARE = LIMIT.count // REPLICAS
 WINDOW = LIMIT.window_us / 1e6

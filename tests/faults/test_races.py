@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from riskscale.lease._queue_model import POLL_US
-from riskscale.rate._model import interval
 from riskscale.rate.limit import ALGORITHMS, Limit
 from tests.faults.canary import Canary
 from tests.faults.fleet import events, replicas, url_of
-from tests.rate.test_model import most_in_any_window
+from tests.rate.promises import is_kept, most_from_a_first, most_in_any_window
 
 pytestmark = pytest.mark.server
 POLL = POLL_US / 1e6
@@ -53,28 +52,13 @@ def test_a_killed_holder_is_succeeded_when_its_lease_ends(backend: Any, prefix: 
 
 @pytest.mark.parametrize("how", ["blocking", "alone", "coalesced"])
 def test_eight_replicas_are_never_over_the_limit(backend: Any, prefix: str, how: str) -> None:
-    count, per, window_us = 50, 0.25, 250_000
+    count, per = 50, 0.25
     with replicas(8, url_of(backend), prefix, "rates", count, per, 160, how) as processes:
         history = events(processes)
     for algorithm in ALGORITHMS:
+        limit = Limit(count, per=per, algorithm=algorithm)
         mine = (each for each in history if each["algorithm"] == algorithm)
         admitted = sorted((round(each["at"] * 1e6), 1) for each in mine)
-        most = most_in_any_window(admitted, window_us)
-        allowed = {
-            "fixed_window": 2 * count,
-            "gcra": count + window_us // interval(Limit(count, per=per, algorithm="gcra")),
-        }.get(algorithm, count)
-        assert count <= most <= allowed, algorithm
+        assert most_in_any_window(admitted, limit.window_us) >= count and is_kept(limit, admitted), algorithm
         if algorithm == "fixed_window":
-            assert most_in_windows_from_their_first(admitted, window_us) == count
-
-
-def most_in_windows_from_their_first(admitted: list[tuple[int, int]], window_us: int) -> int:
-    """A fixed window starts with the first unit after the last one ended."""
-    start, used, most = 0, 0, 0
-    for at, cost in admitted:
-        if at - start >= window_us:
-            start, used = at, 0
-        used += cost
-        most = max(most, used)
-    return most
+            assert most_from_a_first(admitted, limit.window_us) == count
