@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from riskscale.errors import ArgumentError
 
 Address = IPv4Address | IPv6Address
+LONGEST_KEY = 512
+"""Bytes of a key as it is."""
 
 
 class Proxies:
@@ -52,6 +55,16 @@ class Proxies:
         if isinstance(address, IPv6Address) and self._prefix < 128:
             return str(IPv6Network((address.packed, self._prefix), strict=False))
         return str(address)
+
+
+def bounded(key: object) -> str:
+    """Clients choose keys as long and as odd as a header field may be: such a key is its digest."""
+    if not isinstance(key, str):
+        raise ArgumentError("key", f"must give text or None, not {type(key).__name__}")
+    encoded = key.encode(errors="surrogatepass")
+    if len(encoded) <= LONGEST_KEY and encoded.decode(errors="replace") == key:
+        return key
+    return f"sha256:{hashlib.sha256(encoded).hexdigest()}"
 
 
 def _parsed(text: str) -> Address | None:

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from riskscale.errors import ArgumentError
-from riskscale.http.address import Proxies
+from riskscale.http.address import Proxies, bounded
 from riskscale.http.headers import PROBLEM, Headers, decision_headers, policy_headers, problem
+from riskscale.rate.calls import check_cost
 from riskscale.rate.limiter import RateLimiter
 
 Scope = MutableMapping[str, Any]
@@ -30,7 +31,8 @@ class ASGILimit:
     Args:
         app: the ASGI application.
         limiter: a :class:`riskscale.RateLimiter`; its ``on_error`` says what happens while the server is gone.
-        key: of a scope: whose request it is; None: it is not limited. Default: the client's address.
+        key: of a scope: whose request it is; None: it is not limited. Default: the client's address. A very long
+            one, and one that is no UTF-8, is replaced by its digest.
         cost: units of a request; a number, or a callable of the scope.
         exempt: paths that are never limited, such as those of health checks.
         proxies: who may say which address a request came from.
@@ -55,6 +57,8 @@ class ASGILimit:
             raise ArgumentError("exempt", "must be several paths, not one text")
         if key is not None and not callable(key):
             raise ArgumentError("key", "must be a callable of the scope")
+        if not callable(cost):
+            check_cost(cost)
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
@@ -68,7 +72,7 @@ class ASGILimit:
         if not key:
             await self._app(scope, receive, send)
             return
-        decision = await self._limiter.hit(key, self._cost(scope) if callable(self._cost) else self._cost)
+        decision = await self._limiter.hit(bounded(key), self._cost(scope) if callable(self._cost) else self._cost)
         headers = [*self._policy, *decision_headers(self._limiter.name, decision)]
         if decision.allowed:
             await self._app(scope, receive, _telling(send, headers))

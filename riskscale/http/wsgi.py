@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from riskscale.errors import ArgumentError
-from riskscale.http.address import Proxies
+from riskscale.http.address import Proxies, bounded
 from riskscale.http.headers import PROBLEM, decision_headers, policy_headers, problem
+from riskscale.rate.calls import check_cost
 from riskscale.sync.rate import RateLimiter
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class WSGILimit:
     Args:
         app: the WSGI application.
         limiter: a :class:`riskscale.sync.RateLimiter`.
-        key: of an environ: whose request it is; None: it is not limited. Default: the client's address.
+        key: of an environ: whose request it is; None: it is not limited. Default: the client's address. A very long
+            one, and one that is no UTF-8, is replaced by its digest.
         cost: units of a request; a number, or a callable of the environ.
         exempt: paths that are never limited.
         proxies: who may say which address a request came from.
@@ -43,6 +45,8 @@ class WSGILimit:
             raise ArgumentError("exempt", "must be several paths, not one text")
         if key is not None and not callable(key):
             raise ArgumentError("key", "must be a callable of the environ")
+        if not callable(cost):
+            check_cost(cost)
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
@@ -53,7 +57,7 @@ class WSGILimit:
         key = None if path in self._exempt else self._key(environ)
         if not key:
             return self._app(environ, start_response)
-        decision = self._limiter.hit(key, self._cost(environ) if callable(self._cost) else self._cost)
+        decision = self._limiter.hit(bounded(key), self._cost(environ) if callable(self._cost) else self._cost)
         headers = [*self._policy, *decision_headers(self._limiter.name, decision)]
         if decision.allowed:
 

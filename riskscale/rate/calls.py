@@ -19,6 +19,8 @@ from riskscale.rate.limit import Limit
 MAX_COST = 10**15
 REMEMBERED = 4096
 """Names of keys that are not made anew for each hit."""
+LONG = 256
+"""Keys of more characters are not remembered: clients may choose them, and thousands of those would fill the memory."""
 Pairs: TypeAlias = Sequence[tuple[str, int]]
 """Keys and costs."""
 Item = str | tuple[str, int]
@@ -95,8 +97,11 @@ class Plan:
         self.kind = (self._script, self._fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
-        self.keys = lru_cache(REMEMBERED)(self._keys)
+        self._remembered = lru_cache(REMEMBERED)(self._keys)
+
+    def keys(self, key: str) -> tuple[bytes, ...]:
         """The keys of a key, one a limit."""
+        return self._keys(key) if isinstance(key, str) and len(key) > LONG else self._remembered(key)
 
     def _keys(self, key: str) -> tuple[bytes, ...]:
         base = base_key(self._root, key, self._tag, "key")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from riskscale._core.base import BaseHub
-from riskscale.rate.calls import Decision, Plan
+from riskscale.rate.calls import LONG, Decision, Plan
 
 MOST = 10_000
 """Keys remembered; of more, the oldest are asked for again."""
@@ -45,7 +45,9 @@ class Denials:
         return replace(denial.decision, retry_after=left, cost=cost) if left > 0 else None
 
     def note(self, plan: Plan, decision: Decision, sent: float) -> None:
-        """A refusal, asked for at ``sent``: counted from then, so that it never lasts too long."""
+        """A refusal, asked for at ``sent``: counted from then, so that it never lasts too long. Of no very long key."""
+        if len(decision.key) > LONG:
+            return
         denial = Denial(plan.kind, decision, sent + decision.retry_after)
         with self._mutex:
             for each in plan.keys(decision.key):
