@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
-
-from redis import exceptions as client
 
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
@@ -28,16 +27,14 @@ log = logging.getLogger("riskscale.rate")
 
 OnError = Literal["raise", "allow", "deny", "local"]
 GONE: Final = (
-    client.ConnectionError,
-    client.TimeoutError,
-    client.BusyLoadingError,
-    client.ClusterDownError,
-    client.OutOfMemoryError,
-    client.ReadOnlyError,
-    OSError,
-    TimeoutError,
+    "ConnectionError",
+    "TimeoutError",
+    "BusyLoadingError",
+    "ClusterDownError",
+    "OutOfMemoryError",
+    "ReadOnlyError",
 )
-"""Errors that say nothing of the request: the server is away, loading, full, or a replica now."""
+"""Errors of a client that say nothing of the request: the server is away, loading, full, or a replica now."""
 RETRY = 0.25
 """Seconds between attempts to reach a server that is away; meanwhile nobody waits for it."""
 
@@ -79,6 +76,12 @@ def _share(limit: Limit, replicas: int) -> Limit:
     """One unit at the least: a share of nothing would refuse everything."""
     burst = None if limit.burst is None else max(1, limit.burst // replicas)
     return replace(limit, count=max(1, limit.count // replicas), burst=burst)
+
+
+def gone() -> tuple[type[Exception], ...]:
+    """The classes of such errors, of every client that is loaded: valkey-py has its own."""
+    loaded = filter(None, map(sys.modules.get, ("redis.exceptions", "valkey.exceptions")))
+    return OSError, *(getattr(module, name) for module in loaded for name in GONE)
 
 
 @dataclass(frozen=True, slots=True)

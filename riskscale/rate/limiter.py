@@ -13,7 +13,7 @@ from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
 from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
 from riskscale.rate.coalescer import Coalescer
-from riskscale.rate.fallback import GONE, OnError, merged
+from riskscale.rate.fallback import OnError, gone, merged
 from riskscale.rate.limit import Limit
 
 
@@ -150,7 +150,7 @@ class RateLimiter(BaseRateLimiter):
         attempt = self._fallback.begin(pairs, charge)
         try:
             decided = await self._ask(attempt.asked, charge) if attempt.asked else None
-        except GONE as error:
+        except gone() as error:
             return self._fallback.failed(error, attempt)
         return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)
 

@@ -11,7 +11,7 @@ from riskscale._core.durations import Duration, seconds
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
 from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
-from riskscale.rate.fallback import GONE, OnError, merged
+from riskscale.rate.fallback import OnError, gone, merged
 from riskscale.rate.limit import Limit
 from riskscale.sync.hub import hub_of
 
@@ -98,6 +98,6 @@ class RateLimiter(BaseRateLimiter):
         attempt = self._fallback.begin(pairs, charge)
         try:
             decided = self._hub.run(self._plan.hits(attempt.asked, charge)) if attempt.asked else None
-        except GONE as error:
+        except gone() as error:
             return self._fallback.failed(error, attempt)
         return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)

@@ -14,7 +14,7 @@ import redis.asyncio
 
 import riskscale.sync
 from riskscale import Decision, Hub, Limit, RateLimiter
-from riskscale.rate.fallback import GONE, OnError
+from riskscale.rate.fallback import OnError, gone
 
 LIMIT = Limit(40, per=1)
 REPLICAS = 4
@@ -55,7 +55,7 @@ def blocking(url: str, prefix: str, say: Say) -> None:
             before = time.monotonic()
             try:
                 told(say_alone, policy, before, limiter.hit("tenant"))
-            except GONE as error:
+            except gone() as error:
                 told(say_alone, policy, before, error)
 
     threads = [threading.Thread(target=hits, args=(policy,)) for policy in POLICIES]
@@ -81,7 +81,7 @@ async def asynchronous(url: str, prefix: str, say: Say) -> None:
             before = time.monotonic()
             try:
                 told(say, policy, before, await hit("tenant"))
-            except GONE as error:
+            except gone() as error:
                 told(say, policy, before, error)
             await asyncio.sleep(PAUSE)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+import valkey.asyncio
 
 import riskscale.sync
 from riskscale import ArgumentError, Hub, Limit, RateLimiter
@@ -194,6 +195,17 @@ async def test_a_server_that_goes_and_comes_back(scratch_server: ServerProcess, 
         else:  # not "b": a server that stalled carries out what was sent meanwhile
             several = [await limiter.hit("c") for _ in range(3)]
             assert all(several) and not any(decision.degraded for decision in several)
+
+
+@pytest.mark.owns_server
+async def test_a_client_of_valkey_py(scratch_server: ServerProcess) -> None:
+    """Its errors are classes of their own."""
+    async with valkey.asyncio.Valkey(port=scratch_server.port) as client, Hub(client) as hub:
+        limiter = RateLimiter(hub, TEN, on_error="deny")
+        assert await limiter.hit("a")
+        with valkey.Valkey(port=scratch_server.port) as blocking, Outage.crashed(scratch_server):
+            assert (await limiter.hit("a")).degraded
+            assert riskscale.sync.RateLimiter(blocking, TEN, on_error="deny").hit("a").degraded
 
 
 @pytest.mark.owns_server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from functools import lru_cache
@@ -52,7 +53,7 @@ class Item(NamedTuple):
         if found is None or kind is None:
             return cls(key)
         seconds = kind.GRANULARITY.seconds * int(found["times"])
-        return cls(found["who"] + found["period"] if keep_state else key, int(found["count"]), seconds)
+        return cls(f"{found['who']}/*{found['period']}" if keep_state else key, int(found["count"]), seconds)
 
 
 class Ask(NamedTuple):
@@ -125,7 +126,8 @@ class BaseStorage:
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
         """What ``wrap_exceptions`` wraps. A malformed argument stays the caller's."""
-        return redis.RedisError, OSError, StateError
+        valkey: Any = sys.modules.get("valkey.exceptions")  # its client may have been given
+        return redis.RedisError, OSError, StateError, *([valkey.ValkeyError] if valkey else [])
 
     def _connected(self, kind: Any) -> Any:
         if self._client is not None:
