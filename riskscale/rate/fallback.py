@@ -91,8 +91,8 @@ class Attempt:
     settled: Sequence[Decision | None]
     asked: Pairs
     charge: bool
-    has_share: bool
-    """Whether the local share was taken for what is asked."""
+    shared: Decided
+    """Where the share was asked first: its grants for what is ``asked``."""
 
 
 class Fallback:
@@ -135,16 +135,15 @@ class Fallback:
         """Before the server is asked."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return Attempt([self._decide(key, cost, charge) for key, cost in pairs], [], charge, False)
+            return Attempt([self._decide(key, cost, charge) for key, cost in pairs], [], charge, [])
         self._again_at = now + RETRY  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
-            return Attempt([None] * len(pairs), pairs, charge, False)
-        settled: list[Decision | None] = []
-        for key, cost in pairs:
-            decision = self._decide(key, cost, charge)
-            settled.append(None if decision.allowed else decision)
-        asked = [pair for pair, decision in zip(pairs, settled, strict=True) if decision is None]
-        return Attempt(settled, asked, charge, True)
+            return Attempt([None] * len(pairs), pairs, charge, [])
+        decisions = [self._decide(key, cost, charge) for key, cost in pairs]
+        settled = [None if decision.allowed else decision for decision in decisions]
+        shared: Decided = [decision for decision in decisions if decision.allowed]
+        asked = [pair for pair, decision in zip(pairs, decisions, strict=True) if decision.allowed]
+        return Attempt(settled, asked, charge, shared)
 
     def failed(self, error: Exception, attempt: Attempt) -> Decided:
         """The server is gone: decide what was asked of it, or raise ``error``."""
@@ -155,8 +154,8 @@ class Fallback:
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
-        charge = attempt.charge and not attempt.has_share
-        return merged(attempt.settled, [self._decide(key, cost, charge) for key, cost in attempt.asked])
+        here = attempt.shared or [self._decide(key, cost, attempt.charge) for key, cost in attempt.asked]
+        return merged(attempt.settled, here)
 
     def answered(self, attempt: Attempt, decided: Decided) -> Decided:
         """The server is there: its decisions, and those that were made without it."""
@@ -166,7 +165,7 @@ class Fallback:
             self._is_down, self._both_until = False, now + self._window
             self._recovered(now - self._down_since)
         if attempt.charge and now < self._both_until:
-            decided = [self._within_share(each, attempt.has_share) for each in decided]
+            decided = [self._within_share(each, bool(attempt.shared)) for each in decided]
         return merged(attempt.settled, decided)
 
     def _within_share(self, decided: Decision | StateError, has_share: bool) -> Decision | StateError:

@@ -108,6 +108,17 @@ def test_hits_that_began_before_the_outage_are_within_the_share_too() -> None:
     assert not any(server.hit(True) for _ in range(9)), "a refusal gave back what it had not taken"
 
 
+def test_a_server_that_goes_again_at_once() -> None:
+    """The unit of the share that was taken before it was asked is the request's."""
+    server = Virtual("local", replicas=2)
+    server.hit(False)
+    server.now += RETRY
+    assert all(server.hit(True) for _ in range(3))
+    last = server.hit(False)
+    assert last and last.degraded and not server.hit(False)
+    assert server.fallback.refund(last, 1) == 1 and server.hit(False)
+
+
 def test_too_much_for_a_share_is_not_never() -> None:
     server = Virtual("local", replicas=5)
     assert server.hit(False, cost=3).retry_after == RETRY
