@@ -1,0 +1,81 @@
+"""The server's microseconds per decision, alone and in a call of many, beside a script of one GET and one SET.
+
+Next to it stand floors: scripts that do an algorithm's commands and reply four integers, but decide nothing. What a
+decision costs above its floor is logic.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import redis
+
+import riskscale.sync
+from benchmarks.rates import contenders
+from benchmarks.rates.contenders import BATCH, RateSettings
+from benchmarks.report import Row
+from benchmarks.server_time import Subject, beside_get_and_set, script
+from riskscale.rate.limit import ALGORITHMS, Limit
+
+FULL: Final = 100
+"""Units of the limits that refuse."""
+
+_TIME: Final = "local time = redis.call('TIME') local now = time[1] * 1000000 + time[2] "
+_GCRA_FLOOR: Final = "redis.call('GET', key) redis.call('SET', key, ARGV[1], 'PX', 86400000) "
+_LOG_FLOOR: Final = (
+    "redis.call('GETRANGE', key, 0, 30) redis.call('SETRANGE', key, 38, '7 bytes') "
+    "redis.call('SETRANGE', key, 18, '13 of 31 bytes') "
+)
+_REPLY: Final = "reply[#reply + 1] = 0 reply[#reply + 1] = 1 reply[#reply + 1] = 2 "
+
+
+def _floor(commands: str) -> str:
+    return f"{_TIME} local reply = {{ now }} for _, key in ipairs(KEYS) do {commands} {_REPLY} end return reply"
+
+
+FLOORS: Final = {
+    "floor: return 1": "return 1",
+    "floor: TIME, GET, SET PX": _floor(_GCRA_FLOOR),
+    "floor: TIME, GETRANGE, 2 SETRANGE": _floor(_LOG_FLOOR),
+}
+
+
+def server_time(url: str, settings: RateSettings) -> list[Row]:
+    """All in turns."""
+    with redis.Redis.from_url(url) as client:
+        subjects = _floors(client) | _admitted(url, client) | _refused(client)
+        return beside_get_and_set(client, subjects, settings)
+
+
+def _floors(client: redis.Redis) -> dict[str, Subject]:
+    found = {}
+    for number, (name, text) in enumerate(FLOORS.items()):
+        found[name] = script(client, text, [f"bench:floor-{number}"])
+        if "key" in text:
+            found[f"{name}, batch of {BATCH}"] = script(
+                client, text, [f"bench:floor-{number}-{i}" for i in range(BATCH)]
+            )
+    return found
+
+
+def _admitted(url: str, client: redis.Redis) -> dict[str, Subject]:
+    alone = contenders.ours(client) | contenders.rivals(url, client)
+    found = {f"{name}, admitted": Subject(contenders.in_turn(hit)) for name, hit in alone.items()}
+    many = contenders.batches(client)
+    return found | {f"{name}, admitted": Subject(act, BATCH) for name, act in many.items()}
+
+
+def _refused(client: redis.Redis) -> dict[str, Subject]:
+    hub = riskscale.sync.Hub(client, key_prefix="bench:full:")
+    tenants = contenders.TENANTS[:BATCH]
+    found = {}
+    for algorithm in ALGORITHMS:
+        limiter = riskscale.sync.RateLimiter(hub, Limit(FULL, per=contenders.DAY, algorithm=algorithm))
+        limiter.hit_many([(tenant, FULL) for tenant in tenants])
+        name = f"riskscale {algorithm}"
+        found[f"{name}, refused"] = Subject(lambda each=limiter: each.hit("tenant-0"))  # type: ignore[misc]
+        found[f"{name} hit_many {BATCH}, refused"] = Subject(
+            lambda each=limiter: each.hit_many(tenants),  # type: ignore[misc]
+            BATCH,
+        )
+    return found
