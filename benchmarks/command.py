@@ -71,7 +71,7 @@ def run(suite: Suite[S], arguments: list[str] | None) -> None:
             rows = measure(url, settings)
             results[section] = rows
             print(report.table(title, rows), flush=True)
-    report.save(options.json, results)
+            report.save(options.json, results)  # what an interrupted run has measured is not lost
     print(f"saved as {options.json}")
     if options.docs is not None and suite.publish is not None:
         suite.publish(results, options.docs)

@@ -11,8 +11,11 @@ from benchmarks.rates.contenders import RateSettings
 SUITE = command.Suite(
     module="benchmarks.rates",
     sections={
-        "blocking": ("One thread: decisions a second; bare = EVALSHA of `return 1`", callers.blocking),
-        "asyncio": ("One event loop, concurrent callers; by redis-py's parser", callers.concurrent),
+        "blocking": (
+            "One thread: decisions a second; bare = EVALSHA of `return 1`; by redis-py's parser",
+            callers.blocking,
+        ),
+        "asyncio": ("One event loop, concurrent callers", callers.concurrent),
         "hit_many": ("The same, one caller: a request at a time, and lists of a hundred", callers.hit_many),
         "latency": (
             f"One caller's wait for one decision, after {1000 * latency.IDLE:g} ms of idle time",

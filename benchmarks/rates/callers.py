@@ -6,37 +6,34 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import redis
 import redis.asyncio
-from redis._parsers import _AsyncHiredisParser, _AsyncRESP2Parser
-from redis.utils import HIREDIS_AVAILABLE
 
 import riskscale
 from benchmarks.client_side import AsyncOperation, Batches, beside_bare, beside_bare_async
-from benchmarks.rates import contenders
+from benchmarks.rates import contenders, parsers
 from benchmarks.rates.contenders import BATCH, RateSettings
 from benchmarks.report import Row
 
-PARSERS: Final[dict[str, Any]] = {"python": _AsyncRESP2Parser} | (
-    {"hiredis": _AsyncHiredisParser} if HIREDIS_AVAILABLE else {}
-)
-"""redis-py's ways to read replies, in one interpreter. With hiredis installed it is what redis-py takes by itself."""
-
 
 def blocking(url: str, settings: RateSettings) -> list[Row]:
-    """One thread, one connection, redis-py as it is installed."""
-    with redis.Redis.from_url(url) as client:
-        hits = contenders.ours(client) | contenders.rivals(url, client)
-        singles = {name: contenders.in_turn(hit) for name, hit in hits.items()}
-        return beside_bare(client, singles, settings, Batches(contenders.batches(client), BATCH))
+    """One thread, one connection."""
+    rows: list[Row] = []
+    for parser in parsers.PARSERS:
+        with redis.Redis.from_url(url, **parsers.blocking(parser)) as client:
+            hits = contenders.ours(client) | contenders.rivals(url, client)
+            singles = {name: contenders.in_turn(hit) for name, hit in hits.items()}
+            many = Batches(contenders.batches(client), BATCH)
+            rows += _named(parser, beside_bare(client, singles, settings, many))
+    return rows
 
 
 def concurrent(url: str, settings: RateSettings) -> list[Row]:
     """One event loop, callers that each ask again as soon as they are answered."""
     rows: list[Row] = []
-    for parser in PARSERS:
+    for parser in parsers.PARSERS:
         with loop(url, parser, max(settings.callers)) as (runner, client, hub), redis.Redis.from_url(url) as observer:
             rows += _named(parser, beside_bare_async(runner, client, observer, singles(url, client, hub), settings))
     return rows
@@ -46,7 +43,7 @@ def hit_many(url: str, settings: RateSettings) -> list[Row]:
     """One caller with a list of requests, beside one with a request at a time."""
     rows: list[Row] = []
     alone = replace(settings, callers=(1,))
-    for parser in PARSERS:
+    for parser in parsers.PARSERS:
         with loop(url, parser, 1) as (runner, client, hub), redis.Redis.from_url(url) as observer:
             hits = {name: contenders.in_turn_async(hit) for name, hit in contenders.ours_async(hub).items()}
             many = Batches(contenders.batches_async(hub), BATCH)
@@ -58,7 +55,7 @@ def hit_many(url: str, settings: RateSettings) -> list[Row]:
 def loop(url: str, parser: str, connections: int) -> Iterator[tuple[asyncio.Runner, Any, riskscale.Hub]]:
     """An event loop, and a client and a hub of its own."""
     with asyncio.Runner() as runner:
-        client = redis.asyncio.Redis.from_url(url, parser_class=PARSERS[parser], max_connections=2 * connections)
+        client = redis.asyncio.Redis.from_url(url, **parsers.concurrent(parser), max_connections=2 * connections)
         hub = riskscale.Hub(client, key_prefix="bench:")
         yield runner, client, hub
         runner.run(hub.aclose())

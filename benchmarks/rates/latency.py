@@ -12,6 +12,7 @@ import redis
 from benchmarks.client_side import AsyncOperation, with_bare_async
 from benchmarks.rates import callers
 from benchmarks.rates.contenders import RateSettings
+from benchmarks.rates.parsers import PARSERS
 from benchmarks.report import Row
 from benchmarks.rounds import turns
 from benchmarks.wire import Shape
@@ -22,7 +23,7 @@ IDLE: Final = 0.003
 
 def one_caller(url: str, settings: RateSettings) -> list[Row]:
     """asyncio, in turns."""
-    return [row for parser in callers.PARSERS for row in _one_caller(url, parser, settings)]
+    return [row for parser in PARSERS for row in _one_caller(url, parser, settings)]
 
 
 def _one_caller(url: str, parser: str, settings: RateSettings) -> list[Row]:

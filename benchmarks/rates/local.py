@@ -20,8 +20,9 @@ import throttled.asyncio
 import riskscale
 from benchmarks.client_side import AsyncOperation, spread
 from benchmarks.rates import contenders
-from benchmarks.rates.callers import PARSERS, loop
+from benchmarks.rates.callers import loop
 from benchmarks.rates.contenders import COUNT, DAY, RateSettings
+from benchmarks.rates.parsers import PARSERS
 from benchmarks.report import Row
 from benchmarks.rounds import Work, ratio, seconds_per_operation
 from benchmarks.wire import sent
@@ -33,7 +34,7 @@ BASE: Final = "limits moving window"
 
 def one_caller(url: str, settings: RateSettings) -> list[Row]:
     """asyncio; the client is redis-py as it is installed."""
-    with loop(url, list(PARSERS)[-1], 1) as (runner, client, hub), redis.Redis.from_url(url) as observer:
+    with loop(url, PARSERS[-1], 1) as (runner, client, hub), redis.Redis.from_url(url) as observer:
         hits = {BASE: contenders.rivals_async(url, client)[BASE], **_ours(hub), **_in_this_process()}
         acts = {name: partial(hit, TENANT, 1) for name, hit in hits.items()}
         works = {name: _work(runner, act) for name, act in acts.items()}

@@ -1,7 +1,7 @@
 """The server's microseconds per decision, alone and in a call of many, beside a script of one GET and one SET.
 
-Next to it stand floors: scripts that do an algorithm's commands and reply four integers, but decide nothing. What a
-decision costs above its floor is logic.
+Next to it stand floors: scripts that do an algorithm's commands and reply a line of four integers, but decide nothing.
+What a decision costs above its floor is logic.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _LOG_FLOOR: Final = (
     "redis.call('GETRANGE', key, 0, 30) redis.call('SETRANGE', key, 38, '7 bytes') "
     "redis.call('SETRANGE', key, 18, '13 of 31 bytes') "
 )
-_REPLY: Final = "reply[#reply + 1] = 0 reply[#reply + 1] = 1 reply[#reply + 1] = 2 "
 
 
 def _floor(commands: str) -> str:
-    return f"{_TIME} local reply = {{ now }} for _, key in ipairs(KEYS) do {commands} {_REPLY} end return reply"
+    each = f"{commands} reply[#reply + 1] = string.format('%d %d %d', 0, now, #reply)"
+    return f"{_TIME} local reply = {{ now }} for _, key in ipairs(KEYS) do {each} end return table.concat(reply, ' ')"
 
 
 FLOORS: Final = {

@@ -23,7 +23,7 @@ from benchmarks.wire import shape
 
 RATES = {"name", "ops_per_s", "ratio_to_bare", "round_trips"}
 FIELDS = {
-    "blocking": RATES,
+    "blocking": RATES | {"parser"},
     "asyncio": RATES | {"callers", "parser"},
     "hit_many": RATES | {"callers", "parser"},
     "latency": {"parser", "name", "median_us", "p99_us", "ratio_to_bare"},
