@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,26 +23,34 @@ GET_AND_SET: Final = "redis.call('GET', KEYS[1]) return redis.call('SET', KEYS[1
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something whose scripts are timed: one call makes so many decisions, each of which is told."""
+    """Something whose scripts are timed: one call makes so many decisions, all of one outcome; told is one."""
 
+    name: str
     act: Callable[[], object]
     decisions: int = 1
+    outcome: str = "admitted"
 
 
-def beside_get_and_set(client: redis.Redis, subjects: Mapping[str, Subject], settings: Settings) -> list[Row]:
+def beside_get_and_set(client: redis.Redis, subjects: Sequence[Subject], settings: Settings) -> list[Row]:
     """All subjects in turns, and the measure."""
     key = f"bench:{secrets.token_hex(6)}"
-    compared = {REFERENCE: script(client, GET_AND_SET, [key]), **subjects}
-    taken: dict[str, list[float]] = {name: [] for name in compared}
-    for each in compared.values():
+    reference = script(client, REFERENCE, GET_AND_SET, [key])
+    taken: dict[Subject, list[float]] = {each: [] for each in (reference, *subjects)}
+    for each in taken:
         each.act()
-    for names in turns(list(compared), settings.rounds):
-        for name in names:
-            taken[name].append(microseconds(client, compared[name], settings.calls))
+    for order in turns(list(taken), settings.rounds):
+        for each in order:
+            taken[each].append(microseconds(client, each, settings.calls))
     client.unlink(key)
     return [
-        {"name": name, "us_per_decision": statistics.median(us), "ratio_to_get_set": ratio(us, taken[REFERENCE])}
-        for name, us in taken.items()
+        {
+            "name": each.name,
+            "outcome": each.outcome,
+            "decisions": each.decisions,
+            "us_per_decision": statistics.median(us),
+            "ratio_to_get_set": ratio(us, taken[reference]),
+        }
+        for each, us in taken.items()
     ]
 
 
@@ -57,7 +65,7 @@ def microseconds(client: redis.Redis, subject: Subject, calls: int) -> float:
     return cost(client, work).total_us / repeats / subject.decisions
 
 
-def script(client: redis.Redis, text: str, keys: list[str]) -> Subject:
+def script(client: redis.Redis, name: str, text: str, keys: list[str]) -> Subject:
     """A script of its own over some keys, with one argument of sixteen digits."""
     sha = client.script_load(text)
-    return Subject(lambda: client.evalsha(sha, len(keys), *keys, "1755123456789012"), len(keys))
+    return Subject(name, lambda: client.evalsha(sha, len(keys), *keys, "1755123456789012"), len(keys))

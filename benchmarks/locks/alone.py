@@ -41,7 +41,7 @@ def server_time(url: str, settings: LockSettings) -> list[Row]:
     """Per script, beside one of a GET and a SET. (Others mix scripts and commands, whose times do not add up.)"""
     with redis.Redis.from_url(url) as client, riskscale.sync.Hub(client) as hub:
         lock = contenders.blocking(hub, client, contenders.new_name())["riskscale"]()
-        return beside_get_and_set(client, {"riskscale acquire, release": Subject(_cycle(lock), 2)}, settings)
+        return beside_get_and_set(client, [Subject("riskscale acquire, release", _cycle(lock), 2)], settings)
 
 
 def _cycle(lock: AbstractContextManager[object]) -> Operation:

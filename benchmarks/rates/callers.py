@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ def blocking(url: str, settings: RateSettings) -> list[Row]:
         with redis.Redis.from_url(url, **parsers.blocking(parser)) as client:
             hits = contenders.ours(client) | contenders.rivals(url, client)
             singles = {name: contenders.in_turn(hit) for name, hit in hits.items()}
-            many = Batches(contenders.batches(client), BATCH)
+            many = _lists(contenders.batches(client))
             rows += _named(parser, beside_bare(client, singles, settings, many))
     return rows
 
@@ -46,7 +46,7 @@ def hit_many(url: str, settings: RateSettings) -> list[Row]:
     for parser in parsers.PARSERS:
         with loop(url, parser, 1) as (runner, client, hub), redis.Redis.from_url(url) as observer:
             hits = {name: contenders.in_turn_async(hit) for name, hit in contenders.ours_async(hub).items()}
-            many = Batches(contenders.batches_async(hub), BATCH)
+            many = _lists(contenders.batches_async(hub))
             rows += _named(parser, beside_bare_async(runner, client, observer, hits, alone, many))
     return rows
 
@@ -66,6 +66,10 @@ def singles(url: str, client: Any, hub: riskscale.Hub) -> dict[str, AsyncOperati
     """Every way to ask for one decision."""
     hits = contenders.ours_async(hub) | contenders.uncoalesced(hub) | contenders.rivals_async(url, client)
     return {name: contenders.in_turn_async(hit) for name, hit in hits.items()}
+
+
+def _lists(acts: Mapping[str, Any]) -> Batches:
+    return Batches({f"{name} hit_many {BATCH}": act for name, act in acts.items()}, BATCH)
 
 
 def _named(parser: str, rows: list[Row]) -> list[Row]:

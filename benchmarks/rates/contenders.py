@@ -104,7 +104,7 @@ def batches(client: redis.Redis) -> dict[str, Operation]:
     found: dict[str, Operation] = {}
     for each in ALGORITHMS:
         limiter = riskscale.sync.RateLimiter(hub, _limit(each))
-        found[_many(each)] = lambda limiter=limiter: limiter.hit_many(TENANTS[:BATCH])  # type: ignore[misc]
+        found[f"riskscale {each}"] = lambda limiter=limiter: limiter.hit_many(TENANTS[:BATCH])  # type: ignore[misc]
     return found
 
 
@@ -113,7 +113,7 @@ def batches_async(hub: riskscale.Hub) -> dict[str, AsyncOperation]:
     found: dict[str, AsyncOperation] = {}
     for each in ALGORITHMS:
         limiter = riskscale.RateLimiter(hub, _limit(each))
-        found[_many(each)] = lambda limiter=limiter: limiter.hit_many(TENANTS[:BATCH])  # type: ignore[misc]
+        found[f"riskscale {each}"] = lambda limiter=limiter: limiter.hit_many(TENANTS[:BATCH])  # type: ignore[misc]
     return found
 
 
@@ -188,10 +188,6 @@ def _pyrate(client: Any, count: int) -> dict[str, Any]:
         limiter = pyrate.Limiter(Buckets(client, algorithm, count))
         found[f"pyrate-limiter {algorithm}"] = partial(limiter.try_acquire, blocking=False)
     return found
-
-
-def _many(algorithm: Algorithm) -> str:
-    return f"riskscale {algorithm} hit_many {BATCH}"
 
 
 def _limit(algorithm: Algorithm) -> Limit:

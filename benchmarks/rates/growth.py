@@ -13,7 +13,7 @@ from benchmarks.rates import contenders
 from benchmarks.rates.contenders import Hit, RateSettings
 from benchmarks.report import Row
 from benchmarks.rounds import ratio
-from benchmarks.server_time import GET_AND_SET, Subject, microseconds
+from benchmarks.server_time import GET_AND_SET, REFERENCE, Subject, microseconds
 from riskscale.rate.limit import ALGORITHMS, Algorithm
 
 RIVALS = ("limits moving window", "pyrate-limiter log")
@@ -36,7 +36,7 @@ def by_keys(url: str, settings: RateSettings) -> list[Row]:
                 client.flushdb()
                 subject = _among(client, algorithm, size, settings)
                 us, quotient = _beside(client, settings, subject, _reference(client, size))
-                rows.append({"name": algorithm, "keys": size, "us": us, "ratio_to_get_set": quotient})
+                rows.append({"name": f"riskscale {algorithm}", "tenants": size, "us": us, "ratio_to_get_set": quotient})
         client.flushdb()
     return rows
 
@@ -89,7 +89,7 @@ def _reference(client: redis.Redis, size: int) -> Subject:
     names = [f"bench:{number}" for number in _drawn(size)]
     client.mset(dict.fromkeys(names, "1755123456789012"))
     sha, following = client.script_load(GET_AND_SET), itertools.cycle(names)
-    return Subject(lambda: client.evalsha(sha, 1, next(following), "1755123456789012"))
+    return Subject(REFERENCE, lambda: client.evalsha(sha, 1, next(following), "1755123456789012"))
 
 
 def _each(hit: Hit, tenants: Sequence[str], admitted: bool, cost: int = 1) -> Subject:
@@ -99,7 +99,7 @@ def _each(hit: Hit, tenants: Sequence[str], admitted: bool, cost: int = 1) -> Su
     def act() -> None:
         assert bool(hit(next(following), cost)) is admitted
 
-    return Subject(act)
+    return Subject(tenants[0], act)
 
 
 def _drawn(size: int) -> list[str]:

@@ -39,7 +39,8 @@ def publish(results: Results, folder: Path) -> None:
 def measured(results: Results) -> str:
     """All tables, each under its heading."""
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    parts = [f"Measured with {versions}; {results['machine']}.\n"]
+    rounds = results["settings"]["rounds"]
+    parts = [f"Measured with {versions}; {results['machine']}; rounds: {rounds}.\n"]
     for title, picture, table in _sections(results):
         image = f"![{title}]({picture})\n\n" if picture else ""
         parts.append(f"### {title}\n\n{image}{table}")
@@ -50,51 +51,34 @@ def _sections(results: Results) -> Iterable[tuple[str, str, str]]:
     """Title, picture or '', table."""
     for number, parser in enumerate(dict.fromkeys(row["parser"] for row in results["asyncio"])):
         rows = [row for row in results["asyncio"] if row["parser"] == parser]
-        yield (
-            f"Decisions a second by concurrent asyncio callers, and times bare; redis-py with {_PARSERS[parser]}",
-            "" if number else pictures.THROUGHPUT,
-            across(rows, "callers", lambda row: f"{row['ops_per_s']:,.0f} ({row['ratio_to_bare']:.2f})"),
-        )
-    rates = {
-        "parser": "parser",
-        "ops_per_s": "decisions/s",
-        "ratio_to_bare": "times bare",
-        "round_trips": "round trips",
-    }
-    yield "Lists of a hundred, asyncio, one caller", "", listed(results["hit_many"], rates)
-    yield "Blocking, one thread", "", listed(results["blocking"], rates)
-    waits = {"parser": "parser", "median_us": "median us", "p99_us": "p99 us", "ratio_to_bare": "times bare"}
-    yield "One caller's wait for one decision, asyncio, after an idle time", "", listed(results["latency"], waits)
-    local = {"ops_per_s": "decisions/s", "ratio_to_limits": "times limits", "round_trips": "round trips"}
-    yield "Without a round trip, asyncio, one caller", "", listed(results["local"], local)
-    server = {"us_per_decision": "us", "ratio_to_get_set": "times GET and SET"}
-    yield "Server time per decision", "", listed(results["server_time"], server)
+        title = f"Decisions a second by concurrent asyncio callers (times bare), redis-py with {_PARSERS[parser]}"
+        yield title, "" if number else pictures.THROUGHPUT, across(rows, "callers", _rate)
     yield (
-        "Server time per decision by the height of the limit, times that of one GET and one SET: admitted, refused",
+        "Decisions a second in lists, one asyncio caller (times bare)",
+        "",
+        across(results["hit_many"], "parser", _rate),
+    )
+    yield "Decisions a second, blocking, one thread (times bare)", "", across(results["blocking"], "parser", _rate)
+    yield "One asyncio caller's wait in µs, median (times bare)", "", across(results["latency"], "parser", _wait)
+    yield "Without a round trip, one asyncio caller: decisions a second, times limits", "", _local(results["local"])
+    server = [{**row, "": _how(row)} for row in results["server_time"]]
+    yield "Server time per decision in µs (times one GET and one SET)", "", across(server, "", _server)
+    yield (
+        "Server time by the height of the limit, times one GET and one SET: admitted / refused",
         pictures.SERVER_TIME,
         across(
-            results["growth_limit"], "limit", lambda row: f"{row['ratio_admitted']:.2f}, {row['ratio_refused']:.2f}"
+            results["growth_limit"], "limit", lambda row: f"{row['ratio_admitted']:.2f} / {row['ratio_refused']:.2f}"
         ),
     )
     yield (
-        "Server time per decision by the number of tenants, times that of one GET and one SET",
+        "Server time by the number of tenants, times one GET and one SET",
         "",
-        across(results["growth_keys"], "keys", lambda row: f"{row['ratio_to_get_set']:.2f}"),
+        across(results["growth_keys"], "tenants", lambda row: f"{row['ratio_to_get_set']:.2f}"),
     )
-    yield (
-        "Bytes of one tenant whose limit is used up: in memory with the key's name, and of these payload",
-        "",
-        across(results["memory"], "limit", _bytes),
-    )
+    yield "Bytes of a tenant whose limit is used up (payload)", "", across(results["memory"], "limit", _bytes)
 
 
 _PARSERS: Final = {"python": "its own parser", "hiredis": "hiredis"}
-
-
-def listed(rows: Sequence[Row], columns: dict[str, str]) -> str:
-    """A line a row: its name, and some of its figures under headings."""
-    lines = [[str(row["name"]), *(_figure(row[column]) for column in columns)] for row in rows]
-    return _markdown(["", *columns.values()], lines)
 
 
 def across(rows: Sequence[Row], column: str, cell: Cell) -> str:
@@ -104,19 +88,34 @@ def across(rows: Sequence[Row], column: str, cell: Cell) -> str:
     for row in rows:
         lines.setdefault(str(row["name"]), {})[row[column]] = cell(row)
     return _markdown(
-        [column, *(f"{head:,}" for head in heads)],
+        [column, *(head if isinstance(head, str) else f"{head:,}" for head in heads)],
         [[name, *(cells.get(head, "") for head in heads)] for name, cells in lines.items()],
     )
 
 
+def _local(rows: Sequence[Row]) -> str:
+    lines = [[str(row["name"]), f"{row['ops_per_s']:,.0f}", f"{row['ratio_to_limits']:.1f}"] for row in rows]
+    return _markdown(["", "decisions/s", "times limits"], lines)
+
+
+def _rate(row: Row) -> str:
+    return f"{row['ops_per_s']:,.0f} ({row['ratio_to_bare']:.2f})"
+
+
+def _wait(row: Row) -> str:
+    return f"{row['median_us']:,.0f} ({row['ratio_to_bare']:.2f})"
+
+
+def _how(row: Row) -> str:
+    return f"{row['outcome']}, {'alone' if row['decisions'] == 1 else row['decisions']}"
+
+
+def _server(row: Row) -> str:
+    return f"{row['us_per_decision']:.1f} ({row['ratio_to_get_set']:.2f})"
+
+
 def _bytes(row: Row) -> str:
-    return f"{row['memory']:,}" + (f", {row['payload']:,}" if "payload" in row else "")
-
-
-def _figure(value: str | int | float) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+    return f"{row['memory']:,}" + (f" ({row['payload']:,})" if "payload" in row else "")
 
 
 def _markdown(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

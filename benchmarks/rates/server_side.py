@@ -6,6 +6,8 @@ What a decision costs above its floor is logic.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import redis
@@ -34,7 +36,6 @@ def _floor(commands: str) -> str:
 
 
 FLOORS: Final = {
-    "floor: return 1": "return 1",
     "floor: TIME, GET, SET PX": _floor(_GCRA_FLOOR),
     "floor: TIME, GETRANGE, 2 SETRANGE": _floor(_LOG_FLOOR),
 }
@@ -43,39 +44,30 @@ FLOORS: Final = {
 def server_time(url: str, settings: RateSettings) -> list[Row]:
     """All in turns."""
     with redis.Redis.from_url(url) as client:
-        subjects = _floors(client) | _admitted(url, client) | _refused(client)
+        subjects = [*_floors(client), *_admitted(url, client), *_refused(client)]
         return beside_get_and_set(client, subjects, settings)
 
 
-def _floors(client: redis.Redis) -> dict[str, Subject]:
-    found = {}
-    for number, (name, text) in enumerate(FLOORS.items()):
-        found[name] = script(client, text, [f"bench:floor-{number}"])
-        if "key" in text:
-            found[f"{name}, batch of {BATCH}"] = script(
-                client, text, [f"bench:floor-{number}-{i}" for i in range(BATCH)]
-            )
-    return found
+def _floors(client: redis.Redis) -> Iterator[Subject]:
+    yield script(client, "floor: return 1", "return 1", ["bench:floor"])
+    for name, text in FLOORS.items():
+        for size in (1, BATCH):
+            yield script(client, name, text, [f"bench:{name}-{number}" for number in range(size)])
 
 
-def _admitted(url: str, client: redis.Redis) -> dict[str, Subject]:
-    alone = contenders.ours(client) | contenders.rivals(url, client)
-    found = {f"{name}, admitted": Subject(contenders.in_turn(hit)) for name, hit in alone.items()}
-    many = contenders.batches(client)
-    return found | {f"{name}, admitted": Subject(act, BATCH) for name, act in many.items()}
+def _admitted(url: str, client: redis.Redis) -> Iterator[Subject]:
+    for name, hit in (contenders.ours(client) | contenders.rivals(url, client)).items():
+        yield Subject(name, contenders.in_turn(hit))
+    for name, act in contenders.batches(client).items():
+        yield Subject(name, act, BATCH)
 
 
-def _refused(client: redis.Redis) -> dict[str, Subject]:
+def _refused(client: redis.Redis) -> Iterator[Subject]:
     hub = riskscale.sync.Hub(client, key_prefix="bench:full:")
     tenants = contenders.TENANTS[:BATCH]
-    found = {}
     for algorithm in ALGORITHMS:
         limiter = riskscale.sync.RateLimiter(hub, Limit(FULL, per=contenders.DAY, algorithm=algorithm))
         limiter.hit_many([(tenant, FULL) for tenant in tenants])
         name = f"riskscale {algorithm}"
-        found[f"{name}, refused"] = Subject(lambda each=limiter: each.hit("tenant-0"))  # type: ignore[misc]
-        found[f"{name} hit_many {BATCH}, refused"] = Subject(
-            lambda each=limiter: each.hit_many(tenants),  # type: ignore[misc]
-            BATCH,
-        )
-    return found
+        yield Subject(name, partial(limiter.hit, tenants[0]), 1, "refused")
+        yield Subject(name, partial(limiter.hit_many, tenants), BATCH, "refused")

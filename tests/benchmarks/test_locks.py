@@ -21,7 +21,7 @@ HAND_OVER = {"name", "waiters", "count", "median_ms", "p99_ms", "ratio_to_bare",
 FIELDS = {
     "alone_blocking": ALONE,
     "alone_asyncio": ALONE,
-    "alone_server": {"name", "us_per_decision", "ratio_to_get_set"},
+    "alone_server": {"name", "decisions", "us_per_decision", "ratio_to_get_set"},
     "hand_over_asyncio": HAND_OVER,
     "hand_over_processes": HAND_OVER,
     "queued": {"mailboxes", "queued", "scripts", "commands", "us", "ratio_to_10", "log"},

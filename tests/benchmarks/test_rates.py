@@ -28,9 +28,9 @@ FIELDS = {
     "hit_many": RATES | {"callers", "parser"},
     "latency": {"parser", "name", "median_us", "p99_us", "ratio_to_bare"},
     "local": {"name", "ops_per_s", "ratio_to_limits", "round_trips"},
-    "server_time": {"name", "us_per_decision", "ratio_to_get_set"},
+    "server_time": {"name", "outcome", "decisions", "us_per_decision", "ratio_to_get_set"},
     "memory": {"name", "limit", "key_names", "memory"},
-    "growth_keys": {"name", "keys", "us", "ratio_to_get_set"},
+    "growth_keys": {"name", "tenants", "us", "ratio_to_get_set"},
     "growth_limit": {"name", "limit", "us_admitted", "ratio_admitted", "us_refused", "ratio_refused"},
 }
 TINY = RateSettings(rounds=1, slice_s=0.002, calls=5, callers=(1, 2), largest=100, samples=2)
@@ -74,7 +74,10 @@ def _counts(results: dict[str, Any]) -> None:
     trips = {row["name"]: row["round_trips"] for row in results["local"]}
     assert trips.pop("limits moving window") == 1
     assert max(trips.values()) == 0
-    assert "riskscale gcra, refused" in {row["name"] for row in results["server_time"]}
+    gcra = [row for row in results["server_time"] if row["name"] == "riskscale gcra"]
+    assert {(row["outcome"], row["decisions"]) for row in gcra} == {
+        (outcome, decisions) for outcome in ("admitted", "refused") for decisions in (1, 100)
+    }
 
 
 def _is_published(results: dict[str, Any], docs: Path) -> None:
