@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import redis
 from redis.utils import HIREDIS_AVAILABLE
@@ -26,6 +26,12 @@ Results = dict[str, Any]
 """The settings, versions and machine, and the rows of each section."""
 
 
+class Page(Protocol):
+    """Where results are published."""
+
+    def write(self, results: Results) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite(Generic[S]):
     """What one command measures.
@@ -37,7 +43,7 @@ class Suite(Generic[S]):
         libraries: the others, by the names of their distributions.
         file: where the figures go unless it is said.
         any_server: whether it may be pointed at a server that holds other things.
-        publish: what writes the results into the documentation.
+        page: what writes the results into the documentation, of which folder.
     """
 
     module: str
@@ -46,7 +52,7 @@ class Suite(Generic[S]):
     libraries: Sequence[str]
     file: Path
     any_server: bool = False
-    publish: Callable[[Results, Path], None] | None = None
+    page: Callable[[Path], Page] | None = None
 
 
 def run(suite: Suite[S], arguments: list[str] | None) -> None:
@@ -58,6 +64,7 @@ def run(suite: Suite[S], arguments: list[str] | None) -> None:
         if options.rounds < 1:
             parser.exit(2, f"{parser.prog}: --rounds must be at least 1\n")
         settings = replace(settings, rounds=options.rounds)
+    page = _page(suite, parser, options.docs)
     results: Results = {"settings": asdict(settings), "machine": _machine()}
     with _server(options.redis) as url:
         try:
@@ -73,8 +80,8 @@ def run(suite: Suite[S], arguments: list[str] | None) -> None:
             print(report.table(title, rows), flush=True)
             report.save(options.json, results)  # what an interrupted run has measured is not lost
     print(f"saved as {options.json}")
-    if options.docs is not None and suite.publish is not None:
-        suite.publish(results, options.docs)
+    if page is not None:
+        page.write(results)
         print(f"published in {options.docs}")
 
 
@@ -86,9 +93,18 @@ def _parser(suite: Suite[Any]) -> argparse.ArgumentParser:
     parser.set_defaults(redis=None, docs=None)
     if suite.any_server:
         parser.add_argument("--redis", metavar="URL", help="an otherwise idle server, in place of one of its own")
-    if suite.publish is not None:
+    if suite.page is not None:
         parser.add_argument("--docs", metavar="FOLDER", type=Path, help="where to write pictures and tables too")
     return parser
+
+
+def _page(suite: Suite[Any], parser: argparse.ArgumentParser, folder: Path | None) -> Page | None:
+    if suite.page is None or folder is None:
+        return None
+    try:
+        return suite.page(folder)
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"{parser.prog}: --docs: {error}\n")
 
 
 @contextmanager

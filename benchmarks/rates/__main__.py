@@ -30,7 +30,7 @@ SUITE = command.Suite(
     settings=RateSettings,
     libraries=contenders.LIBRARIES,
     file=Path("build/bench-rates.json"),
-    publish=publish.publish,
+    page=publish.Page,
 )
 
 

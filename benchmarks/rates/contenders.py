@@ -101,20 +101,14 @@ def uncoalesced(hub: riskscale.Hub) -> dict[str, AsyncHit]:
 def batches(client: redis.Redis) -> dict[str, Operation]:
     """This library's ``hit_many`` of a hundred keys, by name."""
     hub = riskscale.sync.Hub(client, key_prefix="bench:")
-    found: dict[str, Operation] = {}
-    for each in ALGORITHMS:
-        limiter = riskscale.sync.RateLimiter(hub, _limit(each))
-        found[f"riskscale {each}"] = lambda limiter=limiter: limiter.hit_many(TENANTS[:BATCH])  # type: ignore[misc]
-    return found
+    limiters = {each: riskscale.sync.RateLimiter(hub, _limit(each)) for each in ALGORITHMS}
+    return {f"riskscale {name}": partial(each.hit_many, TENANTS[:BATCH]) for name, each in limiters.items()}
 
 
 def batches_async(hub: riskscale.Hub) -> dict[str, AsyncOperation]:
     """The same for asyncio."""
-    found: dict[str, AsyncOperation] = {}
-    for each in ALGORITHMS:
-        limiter = riskscale.RateLimiter(hub, _limit(each))
-        found[f"riskscale {each}"] = lambda limiter=limiter: limiter.hit_many(TENANTS[:BATCH])  # type: ignore[misc]
-    return found
+    limiters = {each: riskscale.RateLimiter(hub, _limit(each)) for each in ALGORITHMS}
+    return {f"riskscale {name}": partial(each.hit_many, TENANTS[:BATCH]) for name, each in limiters.items()}
 
 
 def rivals(url: str, client: redis.Redis, count: int = COUNT) -> dict[str, Hit]:

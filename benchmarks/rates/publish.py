@@ -20,20 +20,26 @@ END: Final = "<!-- to here -->"
 Cell = Callable[[Row], str]
 
 
-def publish(results: Results, folder: Path) -> None:
-    """Write the pictures, and the page's part between the marks; what stands around them stays.
+class Page:
+    """The page in a folder, which is read before anything is measured.
 
     Raises:
-        ValueError: the page has no such marks.
+        OSError: it cannot be read.
+        ValueError: it has no such marks.
     """
-    page = folder / PAGE
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} lacks {BEGIN!r} or {END!r}")
-    pictures.draw(results, folder)
-    page.write_text(f"{before}{begin}\n\n{measured(results)}\n{end}{after}", encoding="utf-8")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._path = folder, folder / PAGE
+        before, begin, rest = self._path.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise ValueError(f"{self._path} lacks {BEGIN!r} or {END!r}")
+        self._before, self._after = before + begin, end + after
+
+    def write(self, results: Results) -> None:
+        """The pictures, and the part between the marks; what stands around them stays."""
+        pictures.draw(results, self._folder)
+        self._path.write_text(f"{self._before}\n\n{measured(results)}\n{self._after}", encoding="utf-8")
 
 
 def measured(results: Results) -> str:
@@ -75,7 +81,11 @@ def _sections(results: Results) -> Iterable[tuple[str, str, str]]:
         "",
         across(results["growth_keys"], "tenants", lambda row: f"{row['ratio_to_get_set']:.2f}"),
     )
-    yield "Bytes of a tenant whose limit is used up (payload)", "", across(results["memory"], "limit", _bytes)
+    yield (
+        "Bytes of a tenant whose limit is used up, without the keys' names (payload)",
+        "",
+        across(results["memory"], "limit", _bytes),
+    )
 
 
 _PARSERS: Final = {"python": "its own parser", "hiredis": "hiredis"}
@@ -115,7 +125,7 @@ def _server(row: Row) -> str:
 
 
 def _bytes(row: Row) -> str:
-    return f"{row['memory']:,}" + (f" ({row['payload']:,})" if "payload" in row else "")
+    return f"{row['memory'] - row['key_names']:,}" + (f" ({row['payload']:,})" if "payload" in row else "")
 
 
 def _markdown(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

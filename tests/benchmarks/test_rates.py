@@ -93,15 +93,21 @@ def _is_published(results: dict[str, Any], docs: Path) -> None:
         words = set(ElementTree.fromstring(picture).itertext())
         assert {"riskscale gcra", "limits moving window"} <= words
     assert "concurrent callers, one event loop" in drawn[0].decode()
-    publish.publish(results, docs)
+    publish.Page(docs).write(results)
     assert [file.read_bytes() for file in files] == [page, *drawn]
 
 
-def test_a_page_without_marks_is_left_as_it_is(docs: Path) -> None:
-    (docs / publish.PAGE).write_text("nothing", encoding="utf-8")
-    with pytest.raises(ValueError, match="lacks"):
-        publish.publish({}, docs)
-    assert [path.name for path in docs.iterdir()] == [publish.PAGE]
+@pytest.mark.parametrize("arguments", [["--docs", "nowhere"], ["--docs", "."], ["--rounds", "0"]])
+def test_what_cannot_be_done_is_one_line_before_anything_is_measured(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / publish.PAGE).write_text("no marks", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        benchmarks.main(arguments)
+    assert ended.value.code == 2
+    assert arguments[0] in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [publish.PAGE]
 
 
 def test_turns_begin_with_another_each_round() -> None:
