@@ -52,10 +52,10 @@ def hit_many(url: str, settings: RateSettings) -> list[Row]:
 
 
 @contextmanager
-def loop(url: str, parser: str, connections: int) -> Iterator[tuple[asyncio.Runner, Any, riskscale.Hub]]:
-    """An event loop, and a client and a hub of its own."""
+def loop(url: str, parser: str, callers: int) -> Iterator[tuple[asyncio.Runner, Any, riskscale.Hub]]:
+    """An event loop, a client and a hub of its own; connections for all callers, and for what the hub has under way."""
     with asyncio.Runner() as runner:
-        client = redis.asyncio.Redis.from_url(url, **parsers.concurrent(parser), max_connections=2 * connections)
+        client = redis.asyncio.Redis.from_url(url, **parsers.concurrent(parser), max_connections=64 + 2 * callers)
         hub = riskscale.Hub(client, key_prefix="bench:")
         yield runner, client, hub
         runner.run(hub.aclose())
