@@ -53,6 +53,7 @@ class RateSettings(Settings):
     """
 
     rounds: int = 7
+    slice_s: float = 0.08
     callers: tuple[int, ...] = (1, 8, 64, 256)
     samples: int = 30
 
@@ -60,6 +61,11 @@ class RateSettings(Settings):
     def short(cls) -> RateSettings:
         """A look in seconds: nothing but the order of magnitude."""
         return cls(rounds=3, slice_s=0.02, calls=50, callers=(1, 64), largest=10_000, samples=5)
+
+
+def patient(url: str) -> redis.Redis:
+    """A client that waits for as long as a million units take, and does not ask for them again."""
+    return redis.Redis.from_url(url, socket_timeout=None)
 
 
 def in_turn(hit: Hit) -> Operation:

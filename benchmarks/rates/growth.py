@@ -30,7 +30,7 @@ for number = ARGV[1], ARGV[2] do redis.call('SET', string.gsub(KEYS[1], 'templat
 def by_keys(url: str, settings: RateSettings) -> list[Row]:
     """One algorithm after the other: as many keys as said, one hit each on keys drawn from all of them."""
     rows: list[Row] = []
-    with redis.Redis.from_url(url) as client:
+    with contenders.patient(url) as client:
         for algorithm in ALGORITHMS:
             for size in settings.sizes():
                 client.flushdb()
@@ -43,7 +43,7 @@ def by_keys(url: str, settings: RateSettings) -> list[Row]:
 
 def by_limit(url: str, settings: RateSettings) -> list[Row]:
     """Each limit half used, then hit once and again; and used up, then asked for all of it."""
-    with redis.Redis.from_url(url) as client:
+    with contenders.patient(url) as client:
         rows = [
             _at_limit(client, url, name, count, settings)
             for name in (*(f"riskscale {algorithm}" for algorithm in ALGORITHMS), *RIVALS)

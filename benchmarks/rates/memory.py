@@ -18,7 +18,7 @@ RIVALS = ("limits moving window", "pyrate-limiter log", "pyrate-limiter gcra", "
 def bytes_per_key(url: str, settings: RateSettings) -> list[Row]:
     """A row for each algorithm and limit; one tenant each."""
     rows: list[Row] = []
-    with redis.Redis.from_url(url) as client:
+    with contenders.patient(url) as client:
         for count in filter(lambda each: each <= settings.largest, LIMITS):
             for algorithm in ALGORITHMS:
                 client.flushdb()
