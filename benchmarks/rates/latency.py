@@ -22,31 +22,30 @@ IDLE: Final = 0.003
 
 
 def one_caller(url: str, settings: RateSettings) -> list[Row]:
-    """asyncio, in turns."""
+    """asyncio; by redis-py's parser."""
     return [row for parser in PARSERS for row in _one_caller(url, parser, settings)]
 
 
 def _one_caller(url: str, parser: str, settings: RateSettings) -> list[Row]:
     with callers.loop(url, parser, 1) as (runner, client, hub), redis.Redis.from_url(url) as observer:
         acts, shapes = with_bare_async(runner, client, observer, callers.singles(url, client, hub))
-        taken: dict[str | Shape, list[list[float]]] = {name: [] for name in acts}
-        for names in turns(list(acts), settings.rounds):
-            for name in names:
-                taken[name].append(runner.run(_samples(acts[name], settings.samples)))
+        rounds = [runner.run(_samples(acts, settings.samples)) for _ in range(settings.rounds)]
+        taken = {name: [each[name] for each in rounds] for name in acts}
     first = next(iter(shapes.values()))
     rows = [_row("bare EVALSHA", taken[first], taken[first])]
     rows += [_row(name, taken[name], taken[own]) for name, own in shapes.items()]
     return [{"parser": parser} | row for row in rows]
 
 
-async def _samples(act: AsyncOperation, count: int) -> list[float]:
-    await act()  # whatever another one left in the caches
-    taken = []
-    for _ in range(count):
-        await asyncio.sleep(IDLE)
-        start = time.perf_counter()
-        await act()
-        taken.append(time.perf_counter() - start)
+async def _samples(acts: dict[str | Shape, AsyncOperation], count: int) -> dict[str | Shape, list[float]]:
+    """Seconds of so many calls of each; they take turns call by call, so that all rest alike."""
+    taken: dict[str | Shape, list[float]] = {name: [] for name in acts}
+    for names in turns(list(acts), count):
+        for name in names:
+            await asyncio.sleep(IDLE)
+            start = time.perf_counter()
+            await acts[name]()
+            taken[name].append(time.perf_counter() - start)
     return taken
 
 

@@ -95,6 +95,15 @@ def _is_published(results: dict[str, Any], docs: Path) -> None:
     assert "concurrent callers, one event loop" in drawn[0].decode()
     publish.Page(docs).write(results)
     assert [file.read_bytes() for file in files] == [page, *drawn]
+    _has_a_panel_for_each_parser(results, docs)
+
+
+def _has_a_panel_for_each_parser(results: dict[str, Any], docs: Path) -> None:
+    both = [{**row, "parser": parser} for parser in ("python", "hiredis") for row in results["asyncio"]]
+    publish.Page(docs).write({**results, "asyncio": both})
+    words = list(ElementTree.parse(docs / pictures.THROUGHPUT).getroot().itertext())
+    assert words.count("concurrent callers, one event loop") == 2
+    assert {"redis-py with its own parser", "redis-py with hiredis"} <= set(words)
 
 
 @pytest.mark.parametrize("arguments", [["--docs", "nowhere"], ["--docs", "."], ["--rounds", "0"]])
