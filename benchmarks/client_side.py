@@ -55,7 +55,8 @@ def beside_bare_async(
     acts, shapes = with_bare_async(runner, client, observer, {**singles, **batches.acts})
     rows: list[Row] = []
     for callers in settings.callers:
-        taken = seconds_per_operation(_works(runner, acts, callers), settings)
+        rounds = seconds_per_operation(_works(runner, acts, callers), settings)
+        taken = {name: [seconds / callers for seconds in each] for name, each in rounds.items()}
         rows += [{"callers": callers} | row for row in _rows(shapes, batches, taken)]
     return rows
 
@@ -72,23 +73,24 @@ def with_bare_async(
 
 
 def _works(runner: asyncio.Runner, acts: Mapping[str | Shape, AsyncOperation], callers: int) -> dict[str | Shape, Work]:
+    """Of which each operation is one by each caller."""
+
     def work(act: AsyncOperation) -> Work:
-        return lambda count: runner.run(spread(act, callers, count))
+        return lambda times: runner.run(spread(act, callers, times))
 
     for act in acts.values():  # every connection is made before the clock runs
-        work(act)(4 * callers)
+        work(act)(4)
     return {name: work(act) for name, act in acts.items()}
 
 
-async def spread(act: Callable[[], Awaitable[object]], callers: int, count: int) -> None:
-    """``count`` operations, shared out among the callers."""
+async def spread(act: Callable[[], Awaitable[object]], callers: int, times: int) -> None:
+    """The operation, so many times by each of the callers."""
 
-    async def caller(share: int) -> None:
-        for _ in range(share):
+    async def caller() -> None:
+        for _ in range(times):
             await act()
 
-    least, more = divmod(count, callers)
-    await asyncio.gather(*(caller(least + (number < more)) for number in range(callers)))
+    await asyncio.gather(*(caller() for _ in range(callers)))
 
 
 def _rows(shapes: dict[str, Shape], batches: Batches, taken: Mapping[str | Shape, list[float]]) -> list[Row]:
