@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
-from riskscale._core.call import Arg, Call
+from riskscale._core.call import Arg, Call, line
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.keys import base_key, check_name, name_part
 from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
@@ -26,8 +26,8 @@ Pairs: TypeAlias = Sequence[tuple[Subject, int]]
 D = TypeVar("D", bound="Decision")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+@dataclass(slots=True)
+class Decision:  # not frozen: setting fields past that guard would be a tenth of what a hit costs among others
     """The answer to one request; true if it was admitted.
 
     Attributes:
@@ -84,7 +84,7 @@ class Plan:
         if len(set(labels)) != len(labels):
             raise ArgumentError("limits", "holds two of the same period and algorithm; give them names")
         self.name = name
-        self._root, self._tag = root, tag
+        self._root, self.tag = root, tag
         self._roles = [f":rate:{name_part(name)}:{name_part(label)}:{algorithm}" for label, algorithm in labels]
         self._words = tuple(word for limit in self.limits for word in _words(limit))
         first = self.limits[0]
@@ -98,7 +98,7 @@ class Plan:
         self._prepare("rate.all_of", (len(self.limits), *self._words), 128 // len(self.limits))
 
     def _prepare(self, script: str, fixed: tuple[Arg, ...], most: int) -> None:
-        self._script, self._fixed, self.most = script, fixed, most
+        self._script, self._fixed, self.most, self._is_all_of = script, fixed, most, script == "rate.all_of"
         self.kind = (script, fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
@@ -119,7 +119,7 @@ class Plan:
         return key if isinstance(key, str) else check_name(key, "key")
 
     def _keys(self, key: Subject) -> tuple[bytes, ...]:
-        base = base_key(self._root, key, self._tag, "key")
+        base = base_key(self._root, key, self.tag, "key")
         return tuple((base + role).encode() for role in self._roles)
 
     def keys_of(self, items: Pairs) -> list[bytes]:
@@ -130,7 +130,7 @@ class Plan:
         """``items`` in one call, at most ``most`` of them."""
         args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
         keys = tuple(self.keys_of(items))
-        return Call(self._script, keys, args, lambda reply: self.decided(reply, items, charge=charge))
+        return Call(self._script, keys, args, lambda reply: self.decided(line(reply), items, charge=charge))
 
     def refund(self, key: Subject, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
@@ -146,21 +146,36 @@ class Plan:
         """Forget what ``key`` used."""
         return Call("rate.reset", self.keys(key), (), lambda reply: _no_state_error(reply, key))
 
-    def decided(self, reply: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
+    def decided(self, numbers: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
         """What a reply says of ``items``, which were the ``first`` and following of the call."""
-        width = 3 * len(self.limits)
-        at, start, decisions = reply[0] / MICRO, 1 + first * width, []
+        width, at = 3 * len(self.limits), numbers[0] / MICRO
+        start, limit = 1 + first * width, self.limits[0]
+        decisions: Decided = []
         for key, cost in items:
-            decisions.append(self._decision(reply[start : start + width], key, cost, at, charge))
+            row = numbers[start : start + width]
             start += width
+            if self._is_all_of:
+                decisions.append(self._of_several(row, key, cost, at, charge))
+                continue
+            retry_us, remaining, reset_us = row
+            if retry_us == 0:
+                token = f"{self._nonce}{next(self._serial):x}" if charge else ""
+                decisions.append(Decision(True, remaining, 0.0, reset_us / MICRO, limit, at, key, cost, token))
+            elif retry_us == -2:
+                decisions.append(_holds_something_else(key))
+            else:
+                retry_after = math.inf if retry_us < 0 else retry_us / MICRO
+                decisions.append(Decision(False, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, ""))
         return decisions
 
-    def _decision(self, row: Sequence[int], key: Subject, cost: int, at: float, charge: bool) -> Decision | StateError:
-        (retry_us, remaining, reset_us), which = (row, 0) if len(row) == 3 else binding(row)
+    def _of_several(
+        self, row: Sequence[int], key: Subject, cost: int, at: float, charge: bool
+    ) -> Decision | StateError:
+        (retry_us, remaining, reset_us), which = binding(row)
         if retry_us == -2:
             return self.poisoned(key, which)
         retry_after = math.inf if retry_us < 0 else retry_us / MICRO
-        token = self.new_token() if charge and not retry_us else ""
+        token = f"{self._nonce}{next(self._serial):x}" if charge and not retry_us else ""
         return self.made(key, cost, which, remaining, retry_after, reset_us / MICRO, at, token)
 
     def made(
@@ -183,13 +198,11 @@ class Plan:
         """The key of limit number ``which`` holds something else."""
         return _holds_something_else(key)
 
-    def new_token(self) -> str:
-        """One that a refund of this plan knows for its own."""
-        return f"{self._nonce}{next(self._serial):x}"
-
 
 def check_cost(cost: int) -> int:
     """A cost of 1 or more; ArgumentError names ``peek`` for 0."""
+    if type(cost) is int and 0 < cost <= MAX_COST:
+        return cost
     if cost == 0 and not isinstance(cost, bool):
         raise ArgumentError("cost", "must be 1 or more; to look without a charge, use peek()")
     return integer(cost, "cost", 1, MAX_COST)
@@ -215,7 +228,7 @@ def check_items(items: Iterable[Any], plan: Plan) -> Pairs:
 
 
 def binding(row: Sequence[int]) -> tuple[tuple[int, int, int], int]:
-    """Outcomes of several limits as one, the longest wait, the fewest units, the last reset; and which limit says so."""
+    """Of several limits' outcomes one: the longest wait, the fewest units, the last reset; and which limit says so."""
     waits, lefts = row[0::3], row[1::3]
     retry_us = -2 if -2 in waits else -1 if -1 in waits else max(waits)
     which = waits.index(retry_us) if retry_us else lefts.index(min(lefts))

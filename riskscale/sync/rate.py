@@ -30,7 +30,10 @@ class Limiter(BaseLimiter, Generic[K, D]):
 
     def hit(self, key: K, cost: int = 1) -> D:
         """See :meth:`riskscale.RateLimiter.hit`."""
-        return only(self._decide(((self._plan.subject(key), check_cost(cost)),), True))
+        pairs = ((self._plan.subject(key), check_cost(cost)),)
+        if self._is_plain:
+            return only(cast("list[D | StateError]", self._send(pairs, True)))
+        return only(self._decide(pairs, True))
 
     def wait(self, key: K, cost: int = 1, timeout: Duration | None = None) -> D:
         """See :meth:`riskscale.RateLimiter.wait`."""
