@@ -11,8 +11,8 @@ import pytest
 import riskscale
 import riskscale.sync
 
-DIFFERENT = {("Hub", "aclose"), ("Hub", "close"), ("Hub", "spawn"), ("Hub", "ask"), ("Hub", "enter"), ("Hub", "leave")}
-ASYNCIO_ONLY = {("RateLimiter", "coalesce"), ("RateLimiter", "timeout")}
+DIFFERENT = {("Hub", name) for name in ("aclose", "close", "spawn", "ask", "enter", "leave", "check_open")}
+ASYNCIO_ONLY = {(name, option) for name in ("RateLimiter", "MultiRateLimiter") for option in ("coalesce", "timeout")}
 
 
 def test_all_is_sorted_and_there() -> None:

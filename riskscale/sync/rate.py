@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from riskscale._core.durations import Duration, seconds
@@ -14,6 +14,7 @@ from riskscale.rate._facade import BaseLimiter
 from riskscale.rate.calls import D, Decided, Decision, Pairs, Plan, Subject, check_cost, check_items, check_refund, only
 from riskscale.rate.fallback import GONE, OnError, merged
 from riskscale.rate.limit import Limit
+from riskscale.rate.multi import MultiDecision, MultiPlan, decide, grouped, refund
 from riskscale.sync.hub import Hub, hub_of
 
 K = TypeVar("K")
@@ -126,3 +127,31 @@ class RateLimiter(Limiter[str, Decision]):
             self._hub.run(self._plan.reset(key))
         finally:
             self._denials.forget(self._plan.keys(key))
+
+
+class MultiRateLimiter(Limiter[Mapping[str, str], MultiDecision]):
+    """Several rate limiters as one, for a blocking client; see :class:`riskscale.MultiRateLimiter`."""
+
+    _plan: MultiPlan
+
+    def __init__(
+        self,
+        limiters: Iterable[RateLimiter],
+        *,
+        on_error: OnError = "raise",
+        replicas: int | None = None,
+        deny_cache: bool = False,
+    ) -> None:
+        first, plan, by_slot = grouped(limiters, RateLimiter)
+        super().__init__(first._hub, plan, by_slot, on_error, replicas, deny_cache)
+
+    def _send(self, pairs: Pairs, charge: bool) -> Decided:
+        keys, _ = pairs[0]
+        if not self._by_slot or len(self._plan.slots(keys)) == 1:
+            return super()._send(pairs, charge)
+        return [self._hub.drive(decide(self._plan, keys, cost, charge)) for _, cost in pairs]
+
+    def _give_back(self, subject: Subject, decision: Decision, cost: int) -> int:
+        if isinstance(decision, MultiDecision) and decision.parts:
+            return self._hub.drive(refund(self._plan, subject, decision.parts, cost))
+        return super()._give_back(subject, decision, cost)
