@@ -77,7 +77,7 @@ class MultiPlan(Plan):
         return name, decision.limit
 
     def subject(self, key: Any) -> Keys:
-        keys = tuple([key.get(name) for name in self._names]) if isinstance(key, Mapping) else ()
+        keys: tuple[Any, ...] = tuple(map(key.get, self._names)) if isinstance(key, Mapping) else ()
         if not keys or len(key) != len(keys) or not all(isinstance(each, str) for each in keys):
             raise ArgumentError("key", f"must map a key, as text, to each of {', '.join(map(repr, self._names))}")
         return keys
