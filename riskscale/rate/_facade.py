@@ -44,6 +44,15 @@ class BaseLimiter:
         """The name it was made with."""
         return self._plan.name
 
+    @property
+    def policies(self) -> list[tuple[str, Limit]]:
+        """Its limits, each with the name of the limiter that it belongs to."""
+        return self._plan.policies
+
+    def policy_of(self, decision: Decision) -> tuple[str, Limit]:
+        """The one of its policies that a decision names."""
+        return self._plan.policy_of(decision)
+
     def __repr__(self) -> str:
         limits = "; ".join(map(str, self.limits))
         return f"<{type(self).__module__}.{type(self).__name__} {self.name!r} {limits}>"
