@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from riskscale.errors import ArgumentError
 
@@ -57,10 +58,12 @@ class Proxies:
         return str(address)
 
 
-def bounded(key: object) -> str:
-    """Clients choose keys as long and as odd as a header field may be: such a key is its digest."""
+def bounded(key: Any) -> Any:
+    """Clients choose keys as long and as odd as a header field may be: such a key, or one of several, is its digest."""
+    if isinstance(key, Mapping):
+        return {name: bounded(each) for name, each in key.items()}
     if not isinstance(key, str):
-        raise ArgumentError("key", f"must give text or None, not {type(key).__name__}")
+        return key  # the limiter says what is wrong with it
     encoded = key.encode(errors="surrogatepass")
     if len(encoded) <= LONGEST_KEY and encoded.decode(errors="replace") == key:
         return key
