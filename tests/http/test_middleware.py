@@ -206,6 +206,15 @@ def test_hostile_keys_in_threads(sync_hub: riskscale.sync.Hub, hostile: str) -> 
     assert all(f"{name}: {value}".isprintable() for _, headers in said for name, value in headers)
 
 
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+async def test_hostile_keys_of_several_limiters(hub: Hub, hostile: str) -> None:
+    several = MultiRateLimiter([RateLimiter(hub, TWO, name="tenant"), RateLimiter(hub, Limit(9, per=60), name="all")])
+    app = Starlette(routes=[Route("/", greet)])
+    app.add_middleware(ASGILimit, limiter=several, key=lambda scope: {"tenant": hostile, "all": "all"})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        assert [(await http.get("/")).status_code for _ in range(3)] == [200, 200, 429]
+
+
 async def test_what_a_callable_gets_wrong_charges_nothing(hub: Hub) -> None:
     limiter = RateLimiter(hub, TWO, name="api")
 
