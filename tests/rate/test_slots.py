@@ -25,9 +25,9 @@ from riskscale.rate.limit import Algorithm
 from riskscale.rate.multi import decide
 from riskscale.testing import VirtualClock, fake_client, new_fake_server
 from tests.lease.test_unknown_outcome import BYSTANDER, POINTS, Failing
+from tests.rate.promises import most_in_any_window
 from tests.rate.test_coalescer import Line, turns
 from tests.rate.test_denials import Counted
-from tests.rate.test_model import most_in_any_window
 
 NAMES = ("tenant", "plan", "all")
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
