@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from riskscale._core.scripts import script
 from riskscale.breaker import calls
-from riskscale.breaker._model import Circuit, Item, Known, Pool, Step
+from riskscale.breaker._model import Circuit, Item, Known, Step
+from riskscale.breaker._pool import Pool
 from riskscale.breaker.calls import BreakerKeys, Snapshot
 from riskscale.breaker.policy import Rules
 from riskscale.breaker.state import ADMITTING, BreakerState, Counts
