@@ -12,7 +12,7 @@ import riskscale.sync
 from benchmarks.breakers.contenders import BreakerSettings, failures_in_a_row, new_name
 from benchmarks.report import Row
 from benchmarks.rounds import ratio, turns
-from benchmarks.server_side import GET_AND_SET
+from benchmarks.server_time import GET_AND_SET
 from benchmarks.wire import cost
 from riskscale._core.scripts import script
 from riskscale.breaker import calls

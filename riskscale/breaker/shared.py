@@ -15,46 +15,22 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
 from riskscale.breaker import calls
-from riskscale.breaker._model import Item, Known
+from riskscale.breaker._model import Known
 from riskscale.breaker.calls import Asked, BreakerKeys, Snapshot
+from riskscale.breaker.outbox import Outbox
 from riskscale.breaker.policy import BreakerPolicy
 from riskscale.breaker.replica import Permit, Replica, log
-from riskscale.breaker.state import ADMITTING, FAILURE, BreakerState, Counts
-from riskscale.breaker.window import SLICES
+from riskscale.breaker.state import ADMITTING, BreakerState
 from riskscale.errors import CircuitOpen, HubClosed
 
 ANSWER_US = MICRO
 """How long an answer may take before the server counts as gone."""
 MEANWHILE = 0.01
 """Seconds after which to come again, told to those who come while another asks for a permit."""
-MOST_ITEMS = 64
-Probe = tuple[str, int | None]
-
-
-@dataclass(slots=True)
-class Slice:
-    """Calls not reported yet, which ended at about the same time."""
-
-    begin_us: int
-    last_us: int
-    calls: int = 0
-    failures: int = 0
-    slow: int = 0
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one report tells: the same when it is sent again, so that it counts once."""
-
-    sequence: int
-    generation: int
-    slices: list[Slice]
-    probe: Probe | None
 
 
 class SharedReplica(Replica):
@@ -84,13 +60,10 @@ class SharedReplica(Replica):
         self._known, self._known_until_us = Known(), 0
         self._seen_policy = self.rules
         self._inbox: deque[str] = deque()
-        self._is_asking, self._ask_at_us = False, 0
-        self._slices: deque[Slice] = deque()
-        self._unsent_failures = self._run_at_trip = self._sequence = 0
-        self._ended: deque[Probe] = deque()
-        self._batch: Batch | None = None
+        self._outbox = Outbox(self.rules.window_us)
+        self._run_at_trip = 0
         self._sent_us: int | None = None
-        self._next_us = 0
+        self._next_us = self._ask_at_us = self._asking_until_us = 0
 
     # Calls
 
@@ -105,39 +78,24 @@ class SharedReplica(Replica):
         wait_us = (own.until_us if own.state is BreakerState.OPEN else self._ask_at_us) - now_us
         if wait_us > 0:
             raise CircuitOpen(self.name, wait_us / MICRO)
-        if self._is_asking:
+        if now_us < self._asking_until_us:
             raise CircuitOpen(self.name, MEANWHILE)
-        self._is_asking = True
+        self._asking_until_us = now_us + ANSWER_US
         return None
 
     def _end_probe(self, permit: Permit, kind: int | None, now_us: int) -> None:
         if permit.is_shared:
-            self._ended.append((permit.token, kind))
+            self._outbox.probes.append((permit.token, kind))
             self._urge()
         else:
             super()._end_probe(permit, kind, now_us)
 
     def _record(self, kind: int, now_us: int) -> None:
         if self.own.state is not BreakerState.DISABLED:
-            self._note(kind, now_us)
-        super()._record(kind, now_us)
-
-    def _note(self, kind: int, now_us: int) -> None:
-        """For the next report."""
-        slices = self._slices
-        if not slices or now_us >= slices[-1].begin_us + self.rules.window_us // SLICES:
-            slices.append(Slice(now_us, now_us))
-            while slices[0].last_us <= now_us - self.rules.window_us:
-                slices.popleft()
-        last = slices[-1]
-        last.last_us = now_us
-        last.calls += 1
-        if kind:
-            last.failures += kind & FAILURE
-            last.slow += kind >> 1
-            self._unsent_failures += kind & FAILURE
-            if self._unsent_failures >= self.policy.flush_failures:
+            self._outbox.note(kind, now_us)
+            if self._outbox.failures >= self.policy.flush_failures:
                 self._urge()
+        super()._record(kind, now_us)
 
     def _changed(self) -> None:
         """From the circuit: it went its own way."""
@@ -177,7 +135,7 @@ class SharedReplica(Replica):
     @property
     def has_news(self) -> bool:
         """Whether there is something that was not reported."""
-        return bool(self._slices or self._ended or self._batch)
+        return not self._outbox.is_empty
 
     def report(self) -> Call[Snapshot] | None:
         """The next report, or again the last one if it was not answered; None while one is under way.
@@ -188,11 +146,8 @@ class SharedReplica(Replica):
             if self._sent_us is not None:
                 return None
             now_us = self._now_us()
-            batch = self._batch or self._new_batch()
-            self._batch, self._sent_us = batch, now_us
-            fresh = [each for each in batch.slices if each.last_us > now_us - self.rules.window_us]
-            if batch.generation != self._known.generation:
-                fresh = []  # of an older one
+            batch = self._outbox.batch()
+            self._sent_us, self.urgent = now_us, bool(self._outbox.probes)
             return calls.report(
                 self.keys,
                 self.node,
@@ -200,7 +155,7 @@ class SharedReplica(Replica):
                 self._known_now(now_us),
                 max(self.own.run, self._run_at_trip),
                 self._votes(now_us),
-                [Item(now_us - each.last_us, Counts(each.calls, each.failures, each.slow)) for each in fresh],
+                batch.items(self.rules.window_us, now_us),
                 batch.probe,
                 self.rules,
                 self._drawn(),
@@ -210,11 +165,11 @@ class SharedReplica(Replica):
     def reported(self, snapshot: Snapshot) -> None:
         """Its reply."""
         with self._mutex:
-            self._batch = self._sent_us = None
-            now_us = self._now_us()
+            self._outbox.answered()
+            self._sent_us, now_us = None, self._now_us()
             self._next_us = now_us + self.policy.refresh_us
             self._answered(snapshot, now_us)
-            if self._ended:
+            if self._outbox.probes or self._outbox.failures >= self.policy.flush_failures:
                 self._urge()
         self._tell()
 
@@ -236,7 +191,7 @@ class SharedReplica(Replica):
         """The reply to that; CircuitOpen where it is no."""
         with self._mutex:
             now_us = self._now_us()
-            self._is_asking = False
+            self._asking_until_us = 0
             self._answered(asked.snapshot, now_us)
             admitted, wait_us = asked.admission
             if asked.snapshot.state is BreakerState.HALF_OPEN:
@@ -251,8 +206,8 @@ class SharedReplica(Replica):
     def not_probed(self, token: str, error: Exception | None) -> None:
         """There is none: the permit, if it was given, is given back."""
         with self._mutex:
-            self._is_asking = False
-            self._ended.append((token, None))
+            self._asking_until_us = 0
+            self._outbox.probes.append((token, None))
             self._lost(error)
             self._urge()
 
@@ -323,8 +278,7 @@ class SharedReplica(Replica):
         elif not self.has_diverged:
             own.set_end(known, now_us)
         if is_newer:
-            self._slices.clear()
-            self._unsent_failures = 0
+            self._outbox.void()
         self._known, self._known_until_us = known, now_us + known.remaining_us
 
     # What it knows
@@ -343,14 +297,6 @@ class SharedReplica(Replica):
         own = self.own
         is_open = self.has_diverged and own.state not in ADMITTING
         return is_open or own.finds_it_bad(self.rules, now_us)
-
-    def _new_batch(self) -> Batch:
-        self._sequence += 1
-        slices = list(self._slices)[-MOST_ITEMS:]
-        probe = self._ended.popleft() if self._ended else None
-        self._slices.clear()
-        self._unsent_failures, self.urgent = 0, bool(self._ended)
-        return Batch(self._sequence, self._known.generation, slices, probe)
 
 
 def new_node() -> str:

@@ -39,7 +39,7 @@ def test_a_tiny_run_saves_every_section(tmp_path: Path, monkeypatch: pytest.Monk
     benchmarks.main(["--short", "--json", str(file)])
 
     results = json.loads(file.read_text(encoding="utf-8"))
-    assert set(results) == {"settings", "versions", *FIELDS}
+    assert set(results) == {"settings", "machine", "versions", *FIELDS}
     for section, fields in FIELDS.items():
         assert results[section], section
         assert all(fields <= set(row) for row in results[section] if row.get("opened", 1)), section

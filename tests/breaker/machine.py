@@ -4,6 +4,7 @@ the present, the past, nothing, or what the server has lost; keys that are lost;
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from riskscale._core.scripts import script
 from riskscale.breaker import calls
-from riskscale.breaker._model import Circuit, Item, Known, Pool, Step
+from riskscale.breaker._model import Circuit, Item, Known, Step
+from riskscale.breaker._pool import Pool
 from riskscale.breaker.calls import BreakerKeys, Snapshot
 from riskscale.breaker.policy import Rules
 from riskscale.breaker.state import ADMITTING, BreakerState, Counts
@@ -138,7 +140,18 @@ class BreakerMachine(RuleBasedStateMachine):
         step, known = self.step(who, data), self.known(data)
         self.sequences[who] += min(1, again)
         probe = (data.draw(st.sampled_from(self.tokens)), kind) if self.tokens and data.draw(st.booleans()) else None
-        sequence = max(1, self.sequences[who])
+        self.reports(step, max(1, self.sequences[who]), known, run, votes, items, probe)
+
+    def reports(
+        self,
+        step: Step,
+        sequence: int,
+        known: Known,
+        run: int = 0,
+        votes: bool = False,
+        items: Sequence[Item] = (),
+        probe: tuple[str, int | None] | None = None,
+    ) -> None:
         call = calls.report(
             self.keys, step.by, sequence, known, run, votes, items, probe, step.rules, step.drawn, self.channel
         )
@@ -152,11 +165,15 @@ class BreakerMachine(RuleBasedStateMachine):
         if again or not self.tokens:
             self.tokens.append(f"t{len(self.tokens)}")
         token = self.tokens[-1] if again else data.draw(st.sampled_from(self.tokens))
+        self.asks(step, known, token)
+
+    def asks(self, step: Step, known: Known, token: str) -> int:
         reply = self.run(calls.probe(self.keys, step.by, token, known, step.rules, step.drawn, self.channel))
         self.model.meet(step, known)
         seen = self.model.probe(step, token)
         self.agree(reply, [self.now, *seen])
         assert seen.admitted or seen.wait_us > 0
+        return seen.admitted
 
     @rule(
         state=st.sampled_from(
@@ -173,11 +190,16 @@ class BreakerMachine(RuleBasedStateMachine):
         self.model.force(Step(self.policies[0], self.now, "ann"), state, length_us, "an  old\nfriend")
         self.agree(reply, [self.now])
 
+    @rule()
+    def reading_writes_nothing(self) -> None:
+        before = self.contents()
+        self.run(calls.read(self.keys, "b"))
+        assert before == self.contents()
+
     @invariant()
     def read_shows_the_model(self) -> None:
         if not hasattr(self, "model"):
             return
-        before = self.contents()
         reply = self.run(calls.read(self.keys, "b"))
         model = self.model
         self.agree(reply[:15], [self.now])
@@ -188,7 +210,6 @@ class BreakerMachine(RuleBasedStateMachine):
         votes = sum(each.votes and each.generation == model.generation for each in seen)
         counts = model.trial if half_open else model.window(window_us, self.now)
         assert reply[15:] == [*counts, len(model.probes), len(seen), votes]
-        assert before == self.contents(), "read wrote"
         info = calls.read(self.keys, "b").decode(reply)
         assert info.state is model.state and info.known == (model.generation > 0) and info.counts == counts
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from riskscale import BreakerPolicy, BreakerState, CircuitOpen
-from riskscale.breaker._model import Admission, Pool, Step
+from riskscale.breaker._model import Admission, Step
+from riskscale.breaker._pool import Pool
 from riskscale.breaker.calls import Asked, BreakerKeys, Snapshot
 from riskscale.breaker.shared import SharedReplica
 from tests.breaker.machine import snapshot
