@@ -17,7 +17,8 @@ LEAD: Final = 0.02
 """Seconds for which the others call before the first one fails."""
 MOST: Final = 50
 """Failures after which the first one gives up: the breaker does not open."""
-PATIENCE: Final = 10.0
+PATIENCE: Final = 5.0
+"""Seconds after which a process that was never refused gives up."""
 WAITS, FAILED, OVER = 0, 1, 2
 """What the number that all share says of the first one."""
 

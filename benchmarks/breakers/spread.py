@@ -7,24 +7,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.breakers.contenders import LIBRARIES, OURS, BreakerSettings, new_name
-from benchmarks.breakers.crew import MOST, PACE, POOLED, Crew, Story, Turn
+from benchmarks.breakers.crew import MOST, PACE, PATIENCE, POOLED, Crew, Story, Turn
 from benchmarks.processes import Processes
 from benchmarks.report import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """Seconds from the failure that opened it to each refusal, and how many calls were let through meanwhile."""
+    """Of one breaker that opened: seconds from the failure that opened it to each refusal, how many calls were let
+    through meanwhile, and how many replicas never refused one."""
 
     delays: list[float]
     excess: int
+    deaf: int = 0
 
     @property
     def bound(self) -> float:
         """What is promised: failures that nobody reported yet, one call each that is under way, and those that come
         until all know."""
-        replicas = len(self.delays)
-        return replicas * (POOLED.flush_failures - 1 + 1 + max(self.delays) / PACE)
+        replicas = len(self.delays) + self.deaf
+        return replicas * (POOLED.flush_failures - 1 + 1 + max(self.delays, default=PATIENCE) / PACE)
 
 
 def one_fails(url: str, settings: BreakerSettings) -> list[Row]:
@@ -63,8 +65,8 @@ def all_fail(url: str, settings: BreakerSettings) -> list[Row]:
 def trip(stories: Sequence[Story], tripped: float) -> Trip:
     """What became of it in those replicas."""
     delays = [max(0.0, story.refused - tripped) for story in stories if story.refused is not None]
-    assert len(delays) == len(stories), "not all of them refused"
-    return Trip(delays, sum(at > tripped for story in stories for at in story.calls))
+    excess = sum(at > tripped for story in stories for at in story.calls)
+    return Trip(delays, excess, len(stories) - len(delays))
 
 
 def _trips(
@@ -78,8 +80,8 @@ def _row(name: str, others: str, trips: list[Trip | None], bare: float) -> Row:
     row: Row = {"name": name, "others": others, "trips": len(trips)}
     opened = [each for each in trips if each]
     row["opened"] = len(opened)
-    if opened:
-        delays = [1000 * delay for each in opened for delay in each.delays]
+    delays = [1000 * delay for each in opened for delay in each.delays]
+    if delays:
         worst = max(opened, key=lambda each: each.excess)
         row["median_ms"] = statistics.median(delays)
         row["p99_ms"] = statistics.quantiles(delays, n=100, method="inclusive")[98]
@@ -88,4 +90,5 @@ def _row(name: str, others: str, trips: list[Trip | None], bare: float) -> Row:
         row["excess_most"] = worst.excess
         row["bound_then"] = worst.bound
         row["within_bound"] = sum(each.excess <= each.bound for each in opened)
+        row["never_refused"] = sum(each.deaf for each in opened)
     return row
