@@ -29,6 +29,7 @@ from riskscale.rate import (
     Limit,
     RateLimiter,
     RedisRateLimitBackend,
+    Reservation,
     TenantRateLimiter,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
@@ -61,6 +62,7 @@ __all__ = [
     "ReadWriteLock",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Reservation",
     "RiskscaleError",
     "Semaphore",
     "SemaphoreInfo",

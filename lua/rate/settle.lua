@@ -143,6 +143,8 @@ if not actual then return out_of_range('actual', 0, 1000000000000000) end
 local state = load()
 if not state then return redis.error_reply('RSSTATE a key of the limit holds something else') end
 if state.start_us and not state.reach_us or not state.start_us and start_us == '' then return { now_us, 0, 0 } end
+-- What is still to start and not known any more was lost with the key: its units are not in `tat`.
+local is_lost = state.is_stale or not state.start_us and start_us > now_us
 start_us = state.start_us or start_us
 
 local function lower(by)
@@ -157,7 +159,7 @@ redis.call('HDEL', OPEN, token)
 local rest_us, back_us, owed_us = (cost - actual) * interval, 0, 0
 if rest_us < 0 then
   state.tat = math.min(state.tat - rest_us, 9007199254740992)
-elseif not state.is_stale then
+elseif not is_lost then
   local reach_us = math.max(start_us + cost * interval, (state.reach_us or 0) - state.lowered)
   back_us = math.min(rest_us, reach_us - math.max(last_of_all(), now_us), state.tat - now_us)
   if back_us < 0 then back_us = 0 end

@@ -50,10 +50,14 @@ class Finish(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Cleanup(Generic[T]):
-    """Run ``call`` whatever happens; where it fails, again should ``token`` be granted something after all."""
+    """Run ``call`` whatever happens; where it fails, again should ``token`` be granted something after all.
+
+    ``waits``: whether the caller waits for it, for a moment; in threads it always does.
+    """
 
     call: Call[T]
     token: str = field(default="", repr=False)
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,7 +272,7 @@ class Hub(BaseHub):
                 return None
 
         task = self.spawn(last())
-        done, _ = await asyncio.wait({task}, timeout=GRACE)
+        done, _ = await asyncio.wait({task}, timeout=GRACE if step.waits else 0)
         return task.result() if done and not task.cancelled() else None
 
     async def _wait(self, delay: float, slot: Slot) -> str:

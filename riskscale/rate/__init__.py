@@ -4,6 +4,7 @@ from riskscale.rate.backends import InMemoryRateLimitBackend, RedisRateLimitBack
 from riskscale.rate.calls import Decision
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
+from riskscale.rate.reservation import Reservation
 from riskscale.rate.tenant import TenantRateLimiter
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "Limit",
     "RateLimiter",
     "RedisRateLimitBackend",
+    "Reservation",
     "TenantRateLimiter",
 ]

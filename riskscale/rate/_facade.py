@@ -90,6 +90,10 @@ class BaseRateLimiter:
             return None
         return decision.retry_after
 
+    def _refund_here(self, decision: Decision, cost: int) -> int:
+        """Of what was decided without the server."""
+        return self._fallback.refund(decision, cost) if self._fallback else 0
+
     @staticmethod
     def _all(results: Decided) -> list[Decision]:
         return [only([result]) for result in results]

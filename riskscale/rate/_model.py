@@ -91,10 +91,10 @@ class Reservations:
         return max(((start, token) for token, start in self.starts.items()), default=(0, ""))
 
     def _is_stale(self, now: int) -> bool:
-        return max(now, self.gcra.tat) <= self._last[0]
+        return self._last[0] > now and self.gcra.tat <= self._last[0]
 
     def reserve(self, limit: Limit, token: str, cost: int, max_wait: int, now: int) -> Booked:
-        stale = self._is_stale(now) and self._last[0] > now
+        stale = self._is_stale(now)
         if token in self.starts and not stale:
             return Booked(0, *self.gcra.view(limit, now), self.starts[token])
         due = max(self.gcra.tat, now) + cost * interval(limit)
@@ -114,17 +114,17 @@ class Reservations:
 
     def settle(self, limit: Limit, token: str, start: int | None, cost: int, actual: int, now: int) -> tuple[int, int]:
         """Whether by this call, and the units that came back."""
-        start = self.starts.get(token, start)
-        if start is None or (token in self.starts and token not in self.reach):
+        known, start = token in self.starts, self.starts.get(token, start)
+        if start is None or (known and token not in self.reach):
             return 0, 0
-        stale = self._is_stale(now) and self._last[0] > now
+        lost = self._is_stale(now) or (not known and start > now)
         self.gcra.tat = max(self.gcra.tat, now)
         reach = max(start + cost * interval(limit), self.reach.pop(token, 0) - self.lowered)
         self.starts.pop(token, None)
         rest, back = (cost - actual) * interval(limit), 0
         if rest < 0:
             self.gcra.tat -= rest
-        elif not stale:
+        elif not lost:
             back = max(0, min(rest, reach - max(self._last[0], now), self.gcra.tat - now))
             self._lower(back)
             if actual == 0 and start > now and back < rest:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from riskscale._core.call import Arg, Call
 from riskscale._core.durations import MICRO, integer
@@ -16,6 +16,7 @@ from riskscale._core.keys import base_key, check_name, name_part
 from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
 from riskscale.rate.limit import Limit
 
+T = TypeVar("T")
 MAX_COST = 10**15
 REMEMBERED = 4096
 """Names of keys that are not made anew for each hit."""
@@ -92,6 +93,8 @@ class Plan:
             self._script = "rate.all_of"
             self._fixed = (len(self.limits), *self._words)
             self.most = 128 // len(self.limits)
+        self.is_reservable = self._script == "rate.gcra"
+        """Whether it is one gcra limit: what reservations can be made under."""
         self.kind = (self._script, self._fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
@@ -117,10 +120,33 @@ class Plan:
         check_refund(key, decision, cost)
         if not decision.token.startswith(self._nonce):
             raise ArgumentError("decision", "is another limiter's")
+        if self.is_reservable:  # rate.refund knows of no reservations
+            at_us, left = round(decision.at * MICRO), decision.cost - cost
+            settled = self.settle(key, decision.token, at_us, decision.cost, left)
+            return Call(settled.script, settled.keys, settled.args, lambda reply: settled.decode(reply)[1])
         marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
         args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
         keys = tuple(each for pair in marks for each in pair)
         return Call("rate.refund", keys, args, lambda reply: _fewest(reply[1:], key))
+
+    def reserve(
+        self, key: str, token: str, cost: int, max_wait_us: int, decode: Callable[[Sequence[int]], T]
+    ) -> Call[T]:
+        """Book ``cost`` units that start within ``max_wait_us``."""
+        return Call("rate.reserve", self._ledger(key), (*self._fixed, token, cost, max_wait_us), decode)
+
+    def settle(self, key: str, token: str, start_us: int | None, cost: int, actual: int) -> Call[tuple[bool, int]]:
+        """What a reservation or a hit really cost; whether this call settled it, and the units that came back."""
+        args = (*self._fixed, token, "" if start_us is None else start_us, cost, actual)
+        return Call("rate.settle", self._ledger(key), args, lambda reply: (reply[1] == 1, reply[2]))
+
+    def new_token(self) -> str:
+        """One per decision that is charged."""
+        return f"{self._nonce}{next(self._serial):x}"
+
+    def _ledger(self, key: str) -> tuple[bytes, ...]:
+        (counted,) = self.keys(key)
+        return counted, counted + b":reservations", counted + b":starts"
 
     def reset(self, key: str) -> Call[None]:
         """Forget what ``key`` used."""
@@ -146,7 +172,7 @@ class Plan:
         if retry_us == -2:
             return _holds_something_else(key)
         retry_after = math.inf if retry_us < 0 else retry_us / MICRO
-        token = f"{self._nonce}{next(self._serial):x}" if charge and not retry_us else ""
+        token = self.new_token() if charge and not retry_us else ""
         return Decision(retry_us == 0, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, token)
 
 

@@ -11,10 +11,13 @@ from riskscale._core.durations import Duration, seconds
 from riskscale._core.hub import hub_of
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
+from riskscale.rate.booking import Booking
 from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
 from riskscale.rate.coalescer import Coalescer
 from riskscale.rate.fallback import GONE, OnError, merged
 from riskscale.rate.limit import Limit
+from riskscale.rate.limited import Cost, Key, Limited
+from riskscale.rate.reservation import Reservation
 
 
 class RateLimiter(BaseRateLimiter):
@@ -72,6 +75,9 @@ class RateLimiter(BaseRateLimiter):
     async def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
         """Hit again and again until it is admitted, as soon as it may be.
 
+        There is no queue: of those who wait, any may come first, and high costs come after low ones where the limit is
+        always busy. :meth:`reserve` keeps the order.
+
         Args:
             key: whose request it is.
             cost: units.
@@ -89,6 +95,41 @@ class RateLimiter(BaseRateLimiter):
                 return decision
             await asyncio.sleep(pause)
 
+    async def reserve(self, key: str, cost: int = 1, max_wait: Duration | None = None) -> Reservation:
+        """Book units ahead: when may it start? Under one gcra limit.
+
+        Args:
+            key: whose request it is.
+            cost: units.
+            max_wait: seconds that the start may be away; None: any number.
+
+        Returns:
+            A reservation with its ``start``; false, with nothing charged, where that would be later than ``max_wait``.
+            Its ``decision.retry_after`` says when it could be had. Reservations of a key start in the order in which
+            they were made; hits do not queue with them. When it is decided without the server, it is decided as a hit.
+
+        Raises:
+            ArgumentError: an argument is malformed, or the limiter has other limits than one gcra.
+            StateError: a key of it holds something else.
+        """
+        booking, began = Booking(self._plan, key, cost, max_wait), self._monotonic()
+        decided = await self._with_fallback(booking.pairs, True, booking)
+        self._count(decided, True, began)
+        return Reservation(self, only(decided))
+
+    def limited(self, key: Key, cost: Cost = 1, wait: Duration | None = 0) -> Limited:
+        """What begins when the limits let it: ``async with limiter.limited("tenant"):``, or a decorator of functions.
+
+        Args:
+            key: whose request it is; for functions also a callable that finds it in their arguments.
+            cost: units; likewise.
+            wait: seconds that it waits at the most, before RateLimitExceeded; 0: it does not wait; None: for ever.
+                Under one gcra limit those who wait begin in the order in which they came.
+
+        ``as`` gives the decision. Whoever is cancelled while waiting gives back what it was to have.
+        """
+        return Limited(self, key, cost, wait)
+
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
         return only(await self._decide(((key, check_cost(cost)),), False))
@@ -101,7 +142,7 @@ class RateLimiter(BaseRateLimiter):
         """
         check_refund(key, decision, cost)
         if decision.degraded:
-            return self._fallback.refund(decision, cost) if self._fallback else 0
+            return self._refund_here(decision, cost)
         try:
             return await self._hub.run(self._plan.refund(key, decision, cost))
         finally:
@@ -134,6 +175,20 @@ class RateLimiter(BaseRateLimiter):
             results += await self._decide(batch, True)
         return results if return_exceptions else self._all(results)
 
+    async def _admit(self, key: str, cost: int, wait: float) -> Decision:
+        give_up = self._monotonic() + wait
+        decision = await self.hit(key, cost)
+        if decision.allowed or not wait:
+            decision.raise_if_refused()
+            return decision
+        left = None if math.isinf(wait) else max(0.0, give_up - self._monotonic())
+        if self._plan.is_reservable:
+            async with await self.reserve(key, cost, left) as reservation:
+                return reservation.decision
+        decision = await self.wait(key, cost, left)
+        decision.raise_if_refused()
+        return decision
+
     async def _decide(self, pairs: Pairs, charge: bool) -> Decided:
         began = self._monotonic()
         denied = self._denied(pairs)
@@ -144,17 +199,19 @@ class RateLimiter(BaseRateLimiter):
         self._count(everything, charge, began)
         return everything
 
-    async def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
+    async def _with_fallback(self, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         if self._fallback is None:
-            return await self._ask(pairs, charge)
+            return await self._ask(pairs, charge, booking)
         settled, asked = self._fallback.begin(pairs, charge)
         try:
-            decided = await self._ask(asked, charge) if asked else None
+            decided = await self._ask(asked, charge, booking) if asked else None
         except GONE as error:
             return self._fallback.failed(error, settled, asked, charge)
         return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
 
-    async def _ask(self, pairs: Pairs, charge: bool) -> Decided:
+    async def _ask(self, pairs: Pairs, charge: bool, booking: Booking | None) -> Decided:
+        if booking is not None:
+            return await self._hub.drive(booking.flow(self._timeout))
         if self._timeout is None:
             return await self._send(pairs, charge)
         async with asyncio.timeout(self._timeout):

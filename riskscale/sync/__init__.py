@@ -15,6 +15,7 @@ from riskscale.sync.lease import Lease
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import RateLimiter
+from riskscale.sync.reservation import Reservation
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "RateLimiter",
     "ReadWriteLock",
     "RedisRateLimitBackend",
+    "Reservation",
     "Semaphore",
     "TenantRateLimiter",
 ]

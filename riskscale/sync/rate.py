@@ -10,10 +10,13 @@ from typing import Any, Literal, overload
 from riskscale._core.durations import Duration, seconds
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseRateLimiter
+from riskscale.rate.booking import Booking
 from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
 from riskscale.rate.fallback import GONE, OnError, merged
 from riskscale.rate.limit import Limit
+from riskscale.rate.limited import Cost, Key
 from riskscale.sync.hub import hub_of
+from riskscale.sync.reservation import Limited, Reservation
 
 
 class RateLimiter(BaseRateLimiter):
@@ -47,6 +50,17 @@ class RateLimiter(BaseRateLimiter):
                 return decision
             time.sleep(pause)
 
+    def reserve(self, key: str, cost: int = 1, max_wait: Duration | None = None) -> Reservation:
+        """See :meth:`riskscale.RateLimiter.reserve`."""
+        booking, began = Booking(self._plan, key, cost, max_wait), self._monotonic()
+        decided = self._with_fallback(booking.pairs, True, booking)
+        self._count(decided, True, began)
+        return Reservation(self, only(decided))
+
+    def limited(self, key: Key, cost: Cost = 1, wait: Duration | None = 0) -> Limited:
+        """See :meth:`riskscale.RateLimiter.limited`; ``with``, and plain functions."""
+        return Limited(self, key, cost, wait)
+
     def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
         return only(self._decide(((key, check_cost(cost)),), False))
@@ -55,7 +69,7 @@ class RateLimiter(BaseRateLimiter):
         """See :meth:`riskscale.RateLimiter.refund`."""
         check_refund(key, decision, cost)
         if decision.degraded:
-            return self._fallback.refund(decision, cost) if self._fallback else 0
+            return self._refund_here(decision, cost)
         try:
             return self._hub.run(self._plan.refund(key, decision, cost))
         finally:
@@ -81,6 +95,20 @@ class RateLimiter(BaseRateLimiter):
             results += self._decide(batch, True)
         return results if return_exceptions else self._all(results)
 
+    def _admit(self, key: str, cost: int, wait: float) -> Decision:
+        give_up = self._monotonic() + wait
+        decision = self.hit(key, cost)
+        if decision.allowed or not wait:
+            decision.raise_if_refused()
+            return decision
+        left = None if math.isinf(wait) else max(0.0, give_up - self._monotonic())
+        if self._plan.is_reservable:
+            with self.reserve(key, cost, left) as reservation:
+                return reservation.decision
+        decision = self.wait(key, cost, left)
+        decision.raise_if_refused()
+        return decision
+
     def _decide(self, pairs: Pairs, charge: bool) -> Decided:
         began = self._monotonic()
         denied = self._denied(pairs)
@@ -91,12 +119,17 @@ class RateLimiter(BaseRateLimiter):
         self._count(everything, charge, began)
         return everything
 
-    def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
+    def _with_fallback(self, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         if self._fallback is None:
-            return self._hub.run(self._plan.hits(pairs, charge))
+            return self._ask(pairs, charge, booking)
         settled, asked = self._fallback.begin(pairs, charge)
         try:
-            decided = self._hub.run(self._plan.hits(asked, charge)) if asked else None
+            decided = self._ask(asked, charge, booking) if asked else None
         except GONE as error:
             return self._fallback.failed(error, settled, asked, charge)
         return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
+
+    def _ask(self, pairs: Pairs, charge: bool, booking: Booking | None) -> Decided:
+        if booking is not None:
+            return self._hub.drive(booking.flow(None))
+        return self._hub.run(self._plan.hits(pairs, charge))

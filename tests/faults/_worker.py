@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from random import Random
 from typing import Any
 
 import redis
@@ -42,6 +43,22 @@ def rates(hub: riskscale.sync.Hub, count: int, per: float, algorithm: Algorithm,
     say(event="done")
 
 
+def reservations(hub: riskscale.sync.Hub, burst: int, rounds: int) -> None:
+    """Book ahead, beside the others, and change one's mind; what is said at the end is what still counts."""
+    random, made = Random(), list[riskscale.sync.Reservation]()
+    limiter = riskscale.sync.RateLimiter(hub, Limit(1, per=1, algorithm="gcra", burst=burst))
+    for _ in range(rounds):
+        made.append(limiter.reserve("tenant", random.randint(1, burst)))
+        if random.random() < 0.5:
+            reservation = made.pop(random.randrange(len(made)))
+            actual = random.randint(0, reservation.decision.cost)
+            reservation.settle(actual)
+            say(event="settled", start=reservation.start, units=actual)
+    for reservation in made:
+        say(event="kept", start=reservation.start, units=reservation.decision.cost)
+    sys.stdin.readline()
+
+
 def main() -> None:
     url, prefix, what, *rest = sys.argv[1:]
     hub = riskscale.sync.Hub(redis.Redis.from_url(url), key_prefix=prefix)
@@ -49,6 +66,8 @@ def main() -> None:
     sys.stdin.readline()  # all start together
     if what == "locks":
         locks(hub, int(rest[0]), float(rest[1]), rest[2:] == ["keep"])
+    elif what == "reservations":
+        reservations(hub, int(rest[0]), int(rest[1]))
     else:
         rates(hub, int(rest[0]), float(rest[1]), rest[2], int(rest[3]))  # type: ignore[arg-type]
 

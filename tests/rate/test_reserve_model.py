@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from riskscale.rate._model import Reservations, interval
 from riskscale.rate.limit import Limit
-from tests.rate.reservation_machine import START, machine
+from tests.rate.reservation_machine import START, Charge, Promise, machine
 
 PACED = Limit(1, per=1, algorithm="gcra", burst=1)
 BURSTS = Limit(1, per=1, algorithm="gcra", burst=5)
@@ -25,6 +26,14 @@ def test_the_promise_holds_in_any_order() -> None:
 @pytest.mark.parametrize("calm", [True, False], ids=["calm", "resets, new limits, a clock that goes back"])
 def test_script_and_model_agree(raw_client: Any, prefix: str, calm: bool) -> None:
     run_state_machine_as_test(machine(client=raw_client, prefix=prefix, calm=calm), settings=settings(max_examples=60))
+
+
+def test_a_breach_is_found() -> None:
+    one, later = Charge(START, 1, 1), Charge(START + SECOND - 1, 1, 1)
+    assert Promise(PACED).breach([one, one], None) == (START, START, 2)
+    assert Promise(PACED).breach([later, one], None) == (START, later.start, 2)
+    assert Promise(PACED).breach([one, replace(later, start=START + SECOND)], None) is None
+    assert Promise(PACED).breach([one, replace(later, units=0)], None) is None
 
 
 class Queue:
