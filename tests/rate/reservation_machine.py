@@ -17,6 +17,8 @@ from riskscale.rate.limit import Limit
 from tests.rate.machine import START
 
 SERIAL = itertools.count()
+PARTS = st.integers(0, 99)
+"""Of which a cost is made: mostly one that the burst admits."""
 LIMITS = st.builds(
     lambda interval_us, burst: Limit(1, per=interval_us / 1e6, algorithm="gcra", burst=burst),
     st.sampled_from([1, 3, 10, 1000]),
@@ -63,6 +65,13 @@ class Promise:
                 return start, end, total
         return None
 
+    def least_tat(self, charges: list[Charge]) -> int:
+        """The `tat` of a bucket that saw nothing but what counts; below it somebody would be let through too early."""
+        tat = 0
+        for start, units in sorted([*((each.start, each.units) for each in charges if each.units), *self.debts]):
+            tat = max(tat, start) + units * interval(self.limit)
+        return tat
+
 
 class ReservationMachine(RuleBasedStateMachine):
     """With ``client`` None the model alone, which is fast; ``calm``: no resets, changed limits, clocks that go back."""
@@ -93,12 +102,16 @@ class ReservationMachine(RuleBasedStateMachine):
     def stored(self) -> list[Any]:
         return [self.client.dump(key) for key in self.keys] if self.client is not None else []
 
-    @rule(intervals=st.sampled_from([0, 1, 1, 2, 3, 7, 20]), off=st.integers(-1, 1))
+    def cost(self, part: int) -> int:
+        return 1 + part % (self.limit.capacity + 1)
+
+    @rule(intervals=st.sampled_from([0, 0, 1, 1, 2, 3, 7]), off=st.integers(-1, 1))
     def time_passes(self, intervals: int, off: int) -> None:
         self.now += max(0, intervals * interval(self.limit) + off)
 
-    @rule(cost=st.integers(1, 9))
-    def hit(self, cost: int) -> None:
+    @rule(part=PARTS)
+    def hit(self, part: int) -> None:
+        cost = self.cost(part)
         (outcome,) = hit([self.model.gcra], [self.limit], cost, self.now)
         self.agree(outcome, "rate.gcra", 1, cost)
         if outcome.retry_us == 0:
@@ -107,9 +120,14 @@ class ReservationMachine(RuleBasedStateMachine):
     def made(self, token: str, start: int, cost: int) -> None:
         self.charges[token], self.newest = Charge(start, cost, cost), start
 
-    @rule(cost=st.integers(1, 9), wait=st.sampled_from([0, 1, 3, 10, 10**6]), repeats=st.booleans())
-    def reserve(self, cost: int, wait: int, repeats: bool) -> None:
-        token, wait = f"r{next(SERIAL)}", wait * interval(self.limit)
+    @rule(parts=st.lists(PARTS, min_size=1, max_size=4), wait=st.sampled_from([10, 10**6, 10**6]))
+    def several_reserve(self, parts: list[int], wait: int) -> None:
+        for part in parts:
+            self.reserve(part, wait, False)
+
+    @rule(part=PARTS, wait=st.sampled_from([0, 1, 3]), repeats=st.booleans())
+    def reserve(self, part: int, wait: int, repeats: bool) -> None:
+        token, cost, wait = f"r{next(SERIAL)}", self.cost(part), wait * interval(self.limit)
         last = max((each.start for each in self.charges.values() if each.units), default=0)
         before = self.stored()
         booked = self.model.reserve(self.limit, token, cost, wait, self.now)
@@ -133,12 +151,13 @@ class ReservationMachine(RuleBasedStateMachine):
         if retry > 0:
             assert ask(self.now + retry - 1) == 1 and ask(self.now + retry) == 0
 
-    @rule(data=st.data(), actual=st.one_of(st.just(0), st.integers(0, 20)), lost=st.booleans())
-    def settle(self, data: st.DataObject, actual: int, lost: bool) -> None:
-        """``lost``: the reply to the reservation was, so that its start is not known."""
-        if not self.charges:
+    @rule(part=PARTS, actual=st.sampled_from([0, 0, 0, 1, 2, 5, 12]), again=st.integers(0, 3), lost=st.booleans())
+    def settle(self, part: int, actual: int, again: int, lost: bool) -> None:
+        """``again``, if it is 0: perhaps one that is settled; ``lost``: so was the reply that told the start of it."""
+        tokens = [token for token, each in self.charges.items() if each.is_open or not again]
+        if not tokens:
             return
-        token = data.draw(st.sampled_from(list(self.charges)))
+        token = tokens[part % len(tokens)]
         charge = self.charges[token]
         start = None if lost and token.startswith("r") else charge.start
         self.settled(token, start, charge.charged, actual)
@@ -187,6 +206,8 @@ class ReservationMachine(RuleBasedStateMachine):
         if self.calm and hasattr(self, "charges"):
             breach = self.promise.breach(list(self.charges.values()), self.newest)
             assert breach is None, f"units in [from, to]: {breach}"
+            least = self.promise.least_tat(list(self.charges.values()))
+            assert max(self.model.gcra.tat, self.now) >= least, "the next one would break it"
             self.newest = None
 
 
