@@ -56,8 +56,9 @@ def test_the_example_of_the_locks(scratch_server: ServerProcess) -> None:
 
 
 def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
-    (example,) = blocks("python", (ROOT / "docs" / "limits.md").read_text())
-    assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
+    first, booking = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    assert ran(first, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
+    assert ran(booking, scratch_server) == "HELLO\nTrue\n"
 
 
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))

@@ -99,8 +99,10 @@ local function read_limit(at, max_count, has_burst)
 end
 -- <<< _lib/limits
 -- >>> _lib/reservations
--- Reservations of a gcra key. STARTS says when each starts; OPEN, of those that are not settled, 'tat' as they left it plus
--- all that `tat` had been lowered by then ('!'); '!token' what is owed for one that was cancelled too early to give back.
+-- Reservations of a gcra key. STARTS says when each starts. OPEN holds, by token, of those that are not settled `tat` as
+-- they left it plus '!', which is all that `tat` was lowered by until then; as '!token' what is owed for one that was
+-- cancelled too early to give back; and as '!!' the least slack of those that are to start: of the older ones, which have
+-- all started at `turn_us`, and of those since. Slack, too, counts '!' in. At `turn_us` the newer ones become the older.
 if #KEYS ~= 3 then return rsarg('KEYS', 'must name the key, its reservations and their starts') end
 local KEY, OPEN, STARTS = KEYS[1], KEYS[2], KEYS[3]
 local count, window_us, burst = read_limit(1, 1000000000, true)
@@ -111,13 +113,16 @@ local interval = math.ceil(window_us / count)
 local full_us = burst * interval
 -- Settled later than this after its start, a reservation gives nothing back; a debt is charged all the same.
 local KEPT_US = full_us + 60000000
+local MOST = 9007199254740992
 local function load()
-  local text, known = text_of(KEY), redis.pcall('HMGET', OPEN, '!', token)
-  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  local text, known = text_of(KEY), redis.pcall('HMGET', OPEN, '!', token, '!!')
+  local tat = text == '' and 0 or integer(text, 0, MOST)
   local last = redis.pcall('ZREVRANGE', STARTS, '0', '0', 'WITHSCORES')
   if not tat or known.err or last.err then return nil end
   local state = { tat = math.max(tat, now_us), lowered = tonumber(known[1] or 0), reach_us = tonumber(known[2]) }
   state.start_us, state.last_us = tonumber(redis.call('ZSCORE', STARTS, token)), tonumber(last[2] or 0)
+  local turn_us, older, newer = string.match(known[3] or '', '^(%d+) (%d+) (%d+)$')
+  state.turn_us, state.older, state.newer = tonumber(turn_us or 0), tonumber(older or MOST), tonumber(newer or MOST)
   -- Whoever is still to start has its units in `tat`. Where they are not there, the key was reset or lost.
   state.is_stale = state.last_us > now_us and state.tat <= state.last_us
   return state
@@ -136,7 +141,7 @@ local cost = integer(ARGV[5], 1, 1000000000000000)
 if not cost then return out_of_range('cost', 1, 1000000000000000) end
 local max_wait_us = integer(ARGV[6], 0, 315576000000000)
 if not max_wait_us then return out_of_range('max_wait_us', 0, 315576000000000) end
-if now_us + max_wait_us + full_us > 9007199254740992 then
+if now_us + max_wait_us + full_us > MOST then
   return rsarg('max_wait_us', 'and now_us and burst * ceil(window_us / count) must be at most 2^53 together')
 end
 local state = load()
@@ -148,7 +153,7 @@ local function reply(retry_us, start_us)
   return { now_us, retry_us, left > 0 and left or 0, debt_us, start_us }
 end
 if state.start_us and not state.is_stale then return reply(0, state.start_us) end
-if state.is_stale then state.last_us, state.lowered = 0, 0 end
+if state.is_stale then state.last_us, state.lowered, state.turn_us, state.newer = 0, 0, 0, MOST end
 
 local due_us = state.tat + cost * interval
 local start_us = math.max(now_us, state.last_us, due_us - full_us)
@@ -162,7 +167,15 @@ for _, old in ipairs(redis.call('ZRANGEBYSCORE', STARTS, '-inf', digits(now_us -
   redis.call('ZREM', STARTS, old)
   redis.call('HDEL', OPEN, old, '!' .. old)
 end
+if start_us > now_us then
+  if state.turn_us <= now_us then
+    state.turn_us, state.older, state.newer = state.last_us, state.newer, MOST
+  end
+  local slack_us = due_us - cost * interval - start_us + state.lowered
+  local kept = { digits(state.turn_us), digits(state.older), digits(math.min(state.newer, slack_us)) }
+  redis.call('HSET', OPEN, '!!', table.concat(kept, ' '))
+end
 redis.call('ZADD', STARTS, digits(start_us), token)
-redis.call('HSET', OPEN, token, digits(math.min(due_us + state.lowered, 9007199254740992)))
+redis.call('HSET', OPEN, token, digits(math.min(due_us + state.lowered, MOST)))
 keep(start_us)
 return reply(0, start_us)

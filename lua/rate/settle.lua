@@ -2,10 +2,12 @@
 -- Less than was charged gives the rest back, as much as is safe; more is charged as a debt, which is never refused and
 -- delays whoever comes next. Cancel and settle may race: the first counts.
 -- What is safe to give back: reservations that start later keep their starts, and were promised them with these units
--- counted. So `tat` is lowered by no more than it would run ahead of the last start (or of now) without what came after:
--- clamp(rest, 0, reach - last), reach being `tat` as this reservation left it, less all by which it was lowered since, and
--- at least start + cost * interval. Of a reservation that is cancelled, what did not come back for that reason
--- comes back when those that start after it are cancelled too. The promise of rate.reserve holds in any order of these.
+-- counted. So `tat` is lowered by the rest, and at most by max(reach - last start, min(reach - now, slack)). reach is `tat`
+-- as this reservation left it, less all by which it was lowered since, and at least start + cost * interval: nobody who
+-- came later found less. slack is the least, of those still to start, of what `tat` ran ahead of the start when it was
+-- made, without its own units, less all by which it was lowered since. Of a reservation that is cancelled before its
+-- start, what did not come back comes back when those that start after it are cancelled too. The promise of rate.reserve
+-- holds in any order of these.
 -- KEYS[1] key      string   <prefix>rs1:{<key>}:rate:<limiter>:<limit>:gcra
 -- KEYS[2] open     hash     <key>:reservations
 -- KEYS[3] starts   zset     <key>:starts
@@ -97,8 +99,10 @@ local function read_limit(at, max_count, has_burst)
 end
 -- <<< _lib/limits
 -- >>> _lib/reservations
--- Reservations of a gcra key. STARTS says when each starts; OPEN, of those that are not settled, 'tat' as they left it plus
--- all that `tat` had been lowered by then ('!'); '!token' what is owed for one that was cancelled too early to give back.
+-- Reservations of a gcra key. STARTS says when each starts. OPEN holds, by token, of those that are not settled `tat` as
+-- they left it plus '!', which is all that `tat` was lowered by until then; as '!token' what is owed for one that was
+-- cancelled too early to give back; and as '!!' the least slack of those that are to start: of the older ones, which have
+-- all started at `turn_us`, and of those since. Slack, too, counts '!' in. At `turn_us` the newer ones become the older.
 if #KEYS ~= 3 then return rsarg('KEYS', 'must name the key, its reservations and their starts') end
 local KEY, OPEN, STARTS = KEYS[1], KEYS[2], KEYS[3]
 local count, window_us, burst = read_limit(1, 1000000000, true)
@@ -109,13 +113,16 @@ local interval = math.ceil(window_us / count)
 local full_us = burst * interval
 -- Settled later than this after its start, a reservation gives nothing back; a debt is charged all the same.
 local KEPT_US = full_us + 60000000
+local MOST = 9007199254740992
 local function load()
-  local text, known = text_of(KEY), redis.pcall('HMGET', OPEN, '!', token)
-  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  local text, known = text_of(KEY), redis.pcall('HMGET', OPEN, '!', token, '!!')
+  local tat = text == '' and 0 or integer(text, 0, MOST)
   local last = redis.pcall('ZREVRANGE', STARTS, '0', '0', 'WITHSCORES')
   if not tat or known.err or last.err then return nil end
   local state = { tat = math.max(tat, now_us), lowered = tonumber(known[1] or 0), reach_us = tonumber(known[2]) }
   state.start_us, state.last_us = tonumber(redis.call('ZSCORE', STARTS, token)), tonumber(last[2] or 0)
+  local turn_us, older, newer = string.match(known[3] or '', '^(%d+) (%d+) (%d+)$')
+  state.turn_us, state.older, state.newer = tonumber(turn_us or 0), tonumber(older or MOST), tonumber(newer or MOST)
   -- Whoever is still to start has its units in `tat`. Where they are not there, the key was reset or lost.
   state.is_stale = state.last_us > now_us and state.tat <= state.last_us
   return state
@@ -148,7 +155,7 @@ local is_lost = state.is_stale or not state.start_us and start_us > now_us
 start_us = state.start_us or start_us
 
 local function lower(by)
-  state.tat, state.lowered = state.tat - by, math.min(state.lowered + by, 9007199254740992)
+  state.tat, state.lowered = state.tat - by, math.min(state.lowered + by, MOST)
 end
 local function last_of_all()
   local last = redis.call('ZREVRANGE', STARTS, '0', '0', 'WITHSCORES')
@@ -158,10 +165,16 @@ redis.call('ZREM', STARTS, token)
 redis.call('HDEL', OPEN, token)
 local rest_us, back_us, owed_us = (cost - actual) * interval, 0, 0
 if rest_us < 0 then
-  state.tat = math.min(state.tat - rest_us, 9007199254740992)
+  state.tat = math.min(state.tat - rest_us, MOST)
 elseif not is_lost then
   local reach_us = math.max(start_us + cost * interval, (state.reach_us or 0) - state.lowered)
-  back_us = math.min(rest_us, reach_us - math.max(last_of_all(), now_us), state.tat - now_us)
+  local last_us = last_of_all()
+  local room_us = reach_us - math.max(last_us, now_us)
+  if last_us > now_us then
+    local slack_us = math.min(state.turn_us > now_us and state.older or MOST, state.newer) - state.lowered
+    room_us = math.max(room_us, math.min(reach_us - now_us, slack_us))
+  end
+  back_us = math.min(rest_us, room_us, state.tat - now_us)
   if back_us < 0 then back_us = 0 end
   lower(back_us)
   if actual == 0 and start_us > now_us then owed_us = rest_us - back_us end

@@ -74,6 +74,9 @@ class Booked(NamedTuple):
     start_us: int
 
 
+MOST = 2**53
+
+
 class Reservations:
     """A gcra key on which reservations are made: as ``rate/reserve`` and ``rate/settle`` keep them."""
 
@@ -85,6 +88,8 @@ class Reservations:
         self.reach: dict[str, int] = {}
         self.owed: dict[str, int] = {}
         self.lowered = 0
+        self.turn = 0
+        self.older = self.newer = MOST
 
     @property
     def _last(self) -> tuple[int, str]:
@@ -98,17 +103,22 @@ class Reservations:
         if token in self.starts and not stale:
             return Booked(0, *self.gcra.view(limit, now), self.starts[token])
         due = max(self.gcra.tat, now) + cost * interval(limit)
-        start = max(now, 0 if stale else self._last[0], due - limit.capacity * interval(limit))
+        last = 0 if stale else self._last[0]
+        start = max(now, last, due - limit.capacity * interval(limit))
         if cost > limit.capacity or start - now > max_wait:
             retry = -1 if cost > limit.capacity else start - now - max_wait
             return Booked(retry, *self.gcra.view(limit, now), start)
         if stale:
-            self.starts, self.reach, self.owed, self.lowered = {}, {}, {}, 0
+            self.starts, self.reach, self.owed, self.lowered, self.turn, self.newer = {}, {}, {}, 0, 0, MOST
         kept = now - limit.capacity * interval(limit) - self.KEPT_US
         for old in sorted(self.starts, key=lambda each: (self.starts[each], each))[:16]:
             if self.starts[old] <= kept:
                 for known in (self.starts, self.reach, self.owed):
                     known.pop(old, None)
+        if start > now:
+            if self.turn <= now:
+                self.turn, self.older, self.newer = last, self.newer, MOST
+            self.newer = min(self.newer, due - cost * interval(limit) - start + self.lowered)
         self.gcra.tat, self.starts[token], self.reach[token] = due, start, due + self.lowered
         return Booked(0, *self.gcra.view(limit, now), start)
 
@@ -125,7 +135,11 @@ class Reservations:
         if rest < 0:
             self.gcra.tat -= rest
         elif not lost:
-            back = max(0, min(rest, reach - max(self._last[0], now), self.gcra.tat - now))
+            room = reach - max(self._last[0], now)
+            if self._last[0] > now:
+                slack = min(self.older if self.turn > now else MOST, self.newer) - self.lowered
+                room = max(room, min(reach - now, slack))
+            back = max(0, min(rest, room, self.gcra.tat - now))
             self._lower(back)
             if actual == 0 and start > now and back < rest:
                 self.owed[token] = rest - back
