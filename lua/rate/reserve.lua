@@ -5,6 +5,7 @@
 -- within max_wait_us; what is refused writes nothing. The caller must not start before start_us. Hits do not queue:
 -- one passes when the bucket has room for it beside all that is reserved.
 -- Give back with rate.settle: also hits, where rate.reserve is used, since rate.refund knows of no reservation.
+-- Until it is settled, or forgotten 60 s and the time of a whole burst after its start, one takes about 200 bytes.
 -- A rate.reset of the key forgets the reservations too: settle none that was made before.
 -- Asked again after retry_us it is made, if nobody else came first; one microsecond before, it is not.
 -- KEYS[1] key      string   <prefix>rs1:{<key>}:rate:<limiter>:<limit>:gcra
@@ -171,11 +172,10 @@ if start_us > now_us then
   if state.turn_us <= now_us then
     state.turn_us, state.older, state.newer = state.last_us, state.newer, MOST
   end
-  local slack_us = due_us - cost * interval - start_us + state.lowered
-  local kept = { digits(state.turn_us), digits(state.older), digits(math.min(state.newer, slack_us)) }
-  redis.call('HSET', OPEN, '!!', table.concat(kept, ' '))
+  state.newer = math.min(state.newer, due_us - cost * interval - start_us + state.lowered)
 end
+local slack = table.concat({ digits(state.turn_us), digits(state.older), digits(state.newer) }, ' ')
 redis.call('ZADD', STARTS, digits(start_us), token)
-redis.call('HSET', OPEN, token, digits(math.min(due_us + state.lowered, MOST)))
+redis.call('HSET', OPEN, token, digits(math.min(due_us + state.lowered, MOST)), '!!', slack)
 keep(start_us)
 return reply(0, start_us)

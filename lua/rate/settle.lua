@@ -168,9 +168,9 @@ if rest_us < 0 then
   state.tat = math.min(state.tat - rest_us, MOST)
 elseif not is_lost then
   local reach_us = math.max(start_us + cost * interval, (state.reach_us or 0) - state.lowered)
-  local last_us = last_of_all()
-  local room_us = reach_us - math.max(last_us, now_us)
-  if last_us > now_us then
+  local other_us = last_of_all()
+  local room_us = reach_us - math.max(other_us, now_us)
+  if other_us > now_us then
     local slack_us = math.min(state.turn_us > now_us and state.older or MOST, state.newer) - state.lowered
     room_us = math.max(room_us, math.min(reach_us - now_us, slack_us))
   end
@@ -184,8 +184,9 @@ if owed_us > 0 then redis.call('HSET', OPEN, '!' .. token, digits(owed_us)) end
 local stands = owed_us > 0 or actual > 0
 redis.call('ZADD', STARTS, digits(stands and start_us or math.min(start_us, now_us)), token)
 -- Nobody starts after these any more.
+local last_us, last
 for _ = 1, 100 do
-  local last_us, last = last_of_all()
+  last_us, last = last_of_all()
   local owed = last_us > now_us and redis.call('HGET', OPEN, '!' .. last)
   if not owed then break end
   lower(math.min(tonumber(owed), state.tat - now_us))
@@ -194,6 +195,6 @@ for _ = 1, 100 do
 end
 redis.call('HSET', OPEN, '!', digits(state.lowered))
 save(state.tat)
-keep(last_of_all())
+keep(last_us)
 if back_us > 0 then return { now_us, 1, math.min(cost - actual, math.ceil(back_us / interval)) } end
 return { now_us, 1, rest_us < 0 and cost - actual or 0 }

@@ -67,6 +67,13 @@ def test_a_burst_takes_back_what_came_before_others() -> None:
     assert queue.settle(5) == 1 and queue.reserve() == 2
 
 
+def test_in_a_queue_longer_than_the_burst_as_much_comes_back_as_the_burst_makes_up_for() -> None:
+    queue = Queue(Limit(1, per=1, algorithm="gcra", burst=3))
+    assert [queue.reserve() for _ in range(20)] == [0, 0, 0, *range(1, 18)]
+    assert [queue.settle(number) for number in (3, 4, 5)] == [1, 1, 0], "those behind keep their starts"
+    assert [queue.reserve() for _ in range(4)] == [17, 17, 18, 19], "three at once are a burst"
+
+
 @given(order=st.permutations(range(1, 8)), burst=st.integers(1, 3))
 def test_when_all_who_wait_give_up_nothing_is_left_of_them(order: list[int], burst: int) -> None:
     limit = Limit(1, per=1, algorithm="gcra", burst=burst)
