@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from riskscale.rate._facade import BaseRateLimiter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Booked(Decision):
     """A decision of the server on a reservation; ``start``: when it may start, by the clock of ``at``."""
 

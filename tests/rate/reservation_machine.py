@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from riskscale._core.call import line
 from riskscale._core.scripts import script
 from riskscale.rate._model import Reservations, hit, interval
 from riskscale.rate.limit import Limit
@@ -92,8 +93,9 @@ class ReservationMachine(RuleBasedStateMachine):
         keys = self.keys[:1] if name == "rate.gcra" else self.keys
         fixed = (self.limit.count, self.limit.window_us, self.limit.capacity)
         reply = self.client.eval(script(name).text, len(keys), *keys, *fixed, *words, self.now)
-        assert reply[0] == self.now
-        return list(reply[1:])
+        numbers = line(reply) if name == "rate.gcra" else list(reply)
+        assert numbers[0] == self.now
+        return numbers[1:]
 
     def agree(self, outcome: tuple[int, ...], name: str, *words: Any) -> None:
         if self.client is not None:

@@ -20,12 +20,12 @@ SECOND = 1_000_000
 
 
 def test_the_promise_holds_in_any_order() -> None:
-    run_state_machine_as_test(machine(), settings=settings(max_examples=300, stateful_step_count=60))
+    run_state_machine_as_test(machine(), settings=settings(max_examples=200, stateful_step_count=50))
 
 
 @pytest.mark.parametrize("calm", [True, False], ids=["calm", "resets, new limits, a clock that goes back"])
 def test_script_and_model_agree(raw_client: Any, prefix: str, calm: bool) -> None:
-    run_state_machine_as_test(machine(client=raw_client, prefix=prefix, calm=calm), settings=settings(max_examples=60))
+    run_state_machine_as_test(machine(client=raw_client, prefix=prefix, calm=calm), settings=settings(max_examples=40))
 
 
 def test_a_breach_is_found() -> None:
