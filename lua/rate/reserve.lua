@@ -22,7 +22,7 @@
 -- RETURN  retry_us  int     0 = reserved; t > 0 = refused, can be reserved in t microseconds; -1 = refused, never (cost > burst)
 -- RETURN  remaining int     units that a hit could have now
 -- RETURN  reset_us  int     0, or when nothing of what was admitted or reserved counts any more
--- RETURN  start_us  int     when it may start, at_us at the earliest; of one that was refused, when it could have
+-- RETURN  start_us  int     when it may start, at_us at the earliest; of one that was refused, when it could have, 0 = never
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   a key holds something else
 -- REPEAT  safe      a token that is known keeps its start and is charged once, until 60 s and the time of a whole burst after it
@@ -156,9 +156,9 @@ end
 if state.start_us and not state.is_stale then return reply(0, state.start_us) end
 if state.is_stale then state.last_us, state.lowered, state.turn_us, state.newer = 0, 0, 0, MOST end
 
+if cost > burst then return reply(-1, 0) end
 local due_us = state.tat + cost * interval
 local start_us = math.max(now_us, state.last_us, due_us - full_us)
-if cost > burst then return reply(-1, start_us) end
 if start_us - now_us > max_wait_us then return reply(start_us - now_us - max_wait_us, start_us) end
 
 state.tat = due_us

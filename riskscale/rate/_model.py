@@ -102,12 +102,12 @@ class Reservations:
         stale = self._is_stale(now)
         if token in self.starts and not stale:
             return Booked(0, *self.gcra.view(limit, now), self.starts[token])
-        due = max(self.gcra.tat, now) + cost * interval(limit)
-        last = 0 if stale else self._last[0]
+        if cost > limit.capacity:
+            return Booked(-1, *self.gcra.view(limit, now), 0)
+        due, last = max(self.gcra.tat, now) + cost * interval(limit), 0 if stale else self._last[0]
         start = max(now, last, due - limit.capacity * interval(limit))
-        if cost > limit.capacity or start - now > max_wait:
-            retry = -1 if cost > limit.capacity else start - now - max_wait
-            return Booked(retry, *self.gcra.view(limit, now), start)
+        if start - now > max_wait:
+            return Booked(start - now - max_wait, *self.gcra.view(limit, now), start)
         if stale:
             self.starts, self.reach, self.owed, self.lowered, self.turn, self.newer = {}, {}, {}, 0, 0, MOST
         kept = now - limit.capacity * interval(limit) - self.KEPT_US

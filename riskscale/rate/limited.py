@@ -8,7 +8,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from riskscale._core.durations import Duration, seconds
+from riskscale._core.durations import MAX_WINDOW_US, MICRO, Duration, microseconds
 from riskscale._core.keys import check_name
 from riskscale.errors import ArgumentError
 from riskscale.rate.calls import Decision, check_cost
@@ -28,7 +28,7 @@ class BaseLimited:
     def __init__(self, key: Key, cost: Cost, wait: Duration | None) -> None:
         self._key = key if callable(key) else check_name(key, "key")
         self._cost = cost if callable(cost) else check_cost(cost)
-        self._wait = math.inf if wait is None else seconds(wait, "wait")
+        self._wait = math.inf if wait is None else microseconds(wait, "wait", 0, MAX_WINDOW_US) / MICRO
 
     def _of_block(self) -> tuple[str, int]:
         if callable(self._key):

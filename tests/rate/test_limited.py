@@ -70,7 +70,12 @@ async def test_whoever_is_cancelled_while_waiting_takes_nothing(hub: Hub) -> Non
 
 async def test_bad_arguments(hub: Hub) -> None:
     limiter = RateLimiter(hub, Limit(1, per=60))
-    for argument, options in [("key", {"key": ""}), ("cost", {"cost": 0}), ("wait", {"wait": -1})]:
+    for argument, options in [
+        ("key", {"key": ""}),
+        ("cost", {"cost": 0}),
+        ("wait", {"wait": -1}),
+        ("wait", {"wait": 1e10}),
+    ]:
         with pytest.raises(ArgumentError) as caught:
             limiter.limited(**{"key": "a", **options})  # type: ignore[arg-type]
         assert caught.value.argument == argument

@@ -310,6 +310,17 @@ def test_an_interrupted_wait_gives_it_back(sync_hub: riskscale.sync.Hub, monkeyp
     assert limiter.reserve("a").start == waiting.start
 
 
+@pytest.mark.embedded
+def test_while_the_server_is_gone_in_threads(sync_hub: riskscale.sync.Hub, backend: Any) -> None:
+    limiter = riskscale.sync.RateLimiter(sync_hub, PACED, on_error="local", replicas=1)
+    with backend.outage:
+        one, two = limiter.reserve("a"), limiter.reserve("a")
+        assert one and not two and one.decision.degraded
+        with one, pytest.raises(RateLimitExceeded):
+            two.wait()
+        assert one.settle(0) == 1 and one.cancel() == 0 and limiter.reserve("a")
+
+
 def test_many_threads_reserve_different_starts(sync_hub: riskscale.sync.Hub) -> None:
     limiter, starts = riskscale.sync.RateLimiter(sync_hub, PACED), list[float]()
     threads = [threading.Thread(target=lambda: starts.append(limiter.reserve("a").start)) for _ in range(16)]
