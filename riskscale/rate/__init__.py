@@ -4,6 +4,7 @@ from riskscale.rate.backends import InMemoryRateLimitBackend, RedisRateLimitBack
 from riskscale.rate.calls import Decision
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
+from riskscale.rate.multi import MultiDecision, MultiRateLimiter
 from riskscale.rate.reservation import Reservation
 from riskscale.rate.tenant import TenantRateLimiter
 
@@ -11,6 +12,8 @@ __all__ = [
     "Decision",
     "InMemoryRateLimitBackend",
     "Limit",
+    "MultiDecision",
+    "MultiRateLimiter",
     "RateLimiter",
     "RedisRateLimitBackend",
     "Reservation",

@@ -13,7 +13,7 @@ from riskscale.errors import ArgumentError, StateError
 from riskscale.rate.calls import MAX_COST, Decided, Decision, Plan, check_cost
 
 if TYPE_CHECKING:
-    from riskscale.rate._facade import BaseRateLimiter
+    from riskscale.rate._facade import BaseLimiter
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Booking:
             raise
         except BaseException as error:
             give_back = self._plan.settle(self._key, self._token, None, self._cost, 0)
-            yield Cleanup(give_back, waits=not isinstance(error, TimeoutError))
+            yield Cleanup(give_back, awaited=not isinstance(error, TimeoutError))
             raise
         return booked
 
@@ -72,7 +72,7 @@ class Booking:
 class BaseReservation:
     """See :class:`riskscale.Reservation`."""
 
-    def __init__(self, limiter: BaseRateLimiter, decision: Decision) -> None:
+    def __init__(self, limiter: BaseLimiter, decision: Decision) -> None:
         self._limiter, self._monotonic = limiter, limiter._monotonic
         self._decision = decision
         self._start = decision.start if isinstance(decision, Booked) else decision.at

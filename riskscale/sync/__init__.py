@@ -14,7 +14,7 @@ from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
-from riskscale.sync.rate import RateLimiter
+from riskscale.sync.rate import MultiRateLimiter, RateLimiter
 from riskscale.sync.reservation import Reservation
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
@@ -29,6 +29,7 @@ __all__ = [
     "Lock",
     "LuaLockBackend",
     "MultiLock",
+    "MultiRateLimiter",
     "RateLimiter",
     "ReadWriteLock",
     "RedisRateLimitBackend",
