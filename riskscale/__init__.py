@@ -31,6 +31,7 @@ from riskscale.rate import (
     MultiRateLimiter,
     RateLimiter,
     RedisRateLimitBackend,
+    Reservation,
     TenantRateLimiter,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
@@ -65,6 +66,7 @@ __all__ = [
     "ReadWriteLock",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Reservation",
     "RiskscaleError",
     "Semaphore",
     "SemaphoreInfo",

@@ -65,6 +65,12 @@ def test_the_example_of_flask_limiter(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == "[200, 200, 429]\n"
 
 
+def test_the_example_of_reservations(scratch_server: ServerProcess) -> None:
+    limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    (example,) = (each for each in limits if "reserve(" in each)
+    assert ran(example, scratch_server) == "HELLO\nTrue\n"
+
+
 def test_the_example_of_several_limiters(scratch_server: ServerProcess) -> None:
     limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
     (example,) = (each for each in limits if "MultiRateLimiter" in each)

@@ -5,6 +5,7 @@ from riskscale.rate.calls import Decision
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
 from riskscale.rate.multi import MultiDecision, MultiRateLimiter
+from riskscale.rate.reservation import Reservation
 from riskscale.rate.tenant import TenantRateLimiter
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "MultiRateLimiter",
     "RateLimiter",
     "RedisRateLimitBackend",
+    "Reservation",
     "TenantRateLimiter",
 ]

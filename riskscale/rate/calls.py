@@ -102,6 +102,8 @@ class Plan:
 
     def _prepare(self, script: str, fixed: tuple[Arg, ...], most: int) -> None:
         self._script, self._fixed, self.most, self._is_all_of = script, fixed, most, script == "rate.all_of"
+        self.is_reservable = script == "rate.gcra"
+        """Whether it is one gcra limit: what reservations can be made under."""
         self.kind = (script, fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
@@ -140,10 +142,33 @@ class Plan:
         check_refund(key, decision, cost)
         if not decision.token.startswith(self._nonce):
             raise ArgumentError("decision", "is another limiter's")
+        if self.is_reservable:  # rate.refund knows of no reservations
+            at_us, left = round(decision.at * MICRO), decision.cost - cost
+            settled = self.settle(key, decision.token, at_us, decision.cost, left)
+            return Call(settled.script, settled.keys, settled.args, lambda reply: settled.decode(reply)[1])
         marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
         args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
         keys = tuple(each for pair in marks for each in pair)
         return Call("rate.refund", keys, args, lambda reply: _fewest(reply[1:], key))
+
+    def reserve(
+        self, key: str, token: str, cost: int, max_wait_us: int, decode: Callable[[Sequence[int]], T]
+    ) -> Call[T]:
+        """Book ``cost`` units that start within ``max_wait_us``."""
+        return Call("rate.reserve", self._ledger(key), (*self._fixed, token, cost, max_wait_us), decode)
+
+    def settle(self, key: str, token: str, start_us: int | None, cost: int, actual: int) -> Call[tuple[bool, int]]:
+        """What a reservation or a hit really cost; whether this call settled it, and the units that came back."""
+        args = (*self._fixed, token, "" if start_us is None else start_us, cost, actual)
+        return Call("rate.settle", self._ledger(key), args, lambda reply: (reply[1] == 1, reply[2]))
+
+    def new_token(self) -> str:
+        """One per decision that is charged."""
+        return f"{self._nonce}{next(self._serial):x}"
+
+    def _ledger(self, key: str) -> tuple[bytes, ...]:
+        (counted,) = self.keys(key)
+        return counted, counted + b":reservations", counted + b":starts"
 
     def reset(self, key: str) -> Call[None]:
         """Forget what ``key`` used."""
@@ -162,7 +187,7 @@ class Plan:
                 continue
             retry_us, remaining, reset_us = row
             if retry_us == 0:
-                token = f"{self._nonce}{next(self._serial):x}" if charge else ""
+                token = self.new_token() if charge else ""
                 decisions.append(Decision(True, remaining, 0.0, reset_us / MICRO, limit, at, key, cost, token))
             elif retry_us == -2:
                 decisions.append(_holds_something_else(key))

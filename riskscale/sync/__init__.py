@@ -15,6 +15,7 @@ from riskscale.sync.lease import Lease
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import MultiRateLimiter, RateLimiter
+from riskscale.sync.reservation import Reservation
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "RateLimiter",
     "ReadWriteLock",
     "RedisRateLimitBackend",
+    "Reservation",
     "Semaphore",
     "TenantRateLimiter",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from random import Random
 from typing import Any
 
 import redis
@@ -61,6 +62,22 @@ def admitted(decision: riskscale.Decision) -> None:
         say(event="admitted", algorithm=decision.limit.algorithm, at=decision.at)
 
 
+def reservations(hub: riskscale.sync.Hub, burst: int, rounds: int) -> None:
+    """Book ahead, beside the others, and change one's mind; what is said at the end is what still counts."""
+    random, made = Random(), list[riskscale.sync.Reservation]()
+    limiter = riskscale.sync.RateLimiter(hub, Limit(1, per=1, algorithm="gcra", burst=burst))
+    for _ in range(rounds):
+        made.append(limiter.reserve("tenant", random.randint(1, burst)))
+        if random.random() < 0.5:
+            reservation = made.pop(random.randrange(len(made)))
+            actual = random.randint(0, reservation.decision.cost)
+            reservation.settle(actual)
+            say(event="settled", start=reservation.start, units=actual)
+    for reservation in made:
+        say(event="kept", start=reservation.start, units=reservation.decision.cost)
+    sys.stdin.readline()
+
+
 def main() -> None:
     url, prefix, what, *rest = sys.argv[1:]
     hub = riskscale.sync.Hub(redis.Redis.from_url(url), key_prefix=prefix)
@@ -73,6 +90,8 @@ def main() -> None:
             rates(hub, int(count), float(per), int(rounds))
         case "rates", [count, per, rounds, how]:
             asyncio.run(rates_of_tasks(url, prefix, int(count), float(per), int(rounds), how == "coalesced"))
+        case "reservations", [burst, rounds]:
+            reservations(hub, int(burst), int(rounds))
         case "traffic", ["blocking"]:
             blocking(url, prefix, say)
         case "traffic", ["asyncio"]:

@@ -14,6 +14,7 @@ from riskscale.rate.limit import ALGORITHMS, Limit
 from tests.faults.canary import Canary
 from tests.faults.fleet import events, replicas, url_of
 from tests.rate.promises import is_kept, most_from_a_first, most_in_any_window
+from tests.rate.reservation_machine import Charge, Promise
 
 pytestmark = pytest.mark.server
 POLL = POLL_US / 1e6
@@ -63,3 +64,26 @@ def test_eight_replicas_are_never_over_the_limit(backend: Any, prefix: str, how:
         assert most_in_any_window(admitted, limit.window_us) >= count and is_kept(limit, admitted), algorithm
         if algorithm == "fixed_window":
             assert most_from_a_first(admitted, limit.window_us) == count
+
+
+def test_starts_that_were_promised_to_several_keep_the_promise(backend: Any, prefix: str) -> None:
+    limit = Limit(1, per=1, algorithm="gcra", burst=5)
+    with replicas(4, url_of(backend), prefix, "reservations", limit.capacity, 60) as processes:
+        history = events(processes)
+    charges = [Charge(round(each["start"] * 1e6), each["units"], each["units"]) for each in history]
+    assert len(charges) == 240 and Promise(limit).breach(charges, None) is None
+
+
+def test_what_a_killed_process_had_reserved_is_used_up(backend: Any, prefix: str) -> None:
+    """Nobody else is given its starts; what is left of it expires, as everything does."""
+    limit, url = Limit(1, per=1, algorithm="gcra", burst=5), url_of(backend)
+    with replicas(1, url, prefix, "reservations", limit.capacity, 20) as (victim,):
+        assert victim.stdout
+        history = [json.loads(victim.stdout.readline()) for _ in range(20)]
+        victim.send_signal(signal.SIGKILL)
+        assert victim.wait() == -signal.SIGKILL
+    with replicas(1, url, prefix, "reservations", limit.capacity, 20) as processes:
+        later = events(processes)
+    charges = [Charge(round(each["start"] * 1e6), each["units"], each["units"]) for each in history + later]
+    assert Promise(limit).breach(charges, None) is None
+    assert max(each["start"] for each in history if each["units"]) <= min(each["start"] for each in later)
