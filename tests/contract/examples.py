@@ -24,7 +24,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "rate.all_of": (["gcra", "sliding_log"], [2, *RULES, 1, 1]),
     "rate.refund": (["gcra", "gcra:refund:t", "sliding_log", "sliding_log:refund:t"], [2, *RULES, NOW, 1]),
     "rate.reset": (["gcra"], []),
-    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, "host 7"]),
+    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, 4, "host 7"]),
     "semaphore.release": (SEMAPHORE, ["owner-1"]),
     "semaphore.renew": (["semaphore"], ["owner-1", 10_000_000]),
     "semaphore.inspect": (SEMAPHORE, [10]),
