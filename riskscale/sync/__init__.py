@@ -1,5 +1,6 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
+from riskscale.sync.bulkhead import BulkheadExecutor
 from riskscale.sync.distributed import (
     DistributedLock,
     InMemoryLockBackend,
@@ -18,6 +19,7 @@ from riskscale.sync.rate import RateLimiter
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
+    "BulkheadExecutor",
     "DistributedLock",
     "Election",
     "Guard",
