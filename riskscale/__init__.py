@@ -1,7 +1,7 @@
 """riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
 
 from riskscale._core.hub import Hub
-from riskscale.bulkhead import AdaptiveLimit, BulkheadExecutor, BulkheadStatus
+from riskscale.bulkhead import AdaptiveLimit, BulkheadExecutor, BulkheadStatus, SharedBulkhead
 from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
@@ -71,6 +71,7 @@ __all__ = [
     "Semaphore",
     "SemaphoreInfo",
     "Share",
+    "SharedBulkhead",
     "StaleFence",
     "StateError",
     "TenantRateLimiter",

@@ -3,5 +3,6 @@
 from riskscale.bulkhead.adaptive import AdaptiveLimit
 from riskscale.bulkhead.base import BulkheadStatus
 from riskscale.bulkhead.executor import BulkheadExecutor
+from riskscale.bulkhead.shared import SharedBulkhead
 
-__all__ = ["AdaptiveLimit", "BulkheadExecutor", "BulkheadStatus"]
+__all__ = ["AdaptiveLimit", "BulkheadExecutor", "BulkheadStatus", "SharedBulkhead"]

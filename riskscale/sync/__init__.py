@@ -1,6 +1,6 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
-from riskscale.sync.bulkhead import BulkheadExecutor
+from riskscale.sync.bulkhead import BulkheadExecutor, SharedBulkhead
 from riskscale.sync.distributed import (
     DistributedLock,
     InMemoryLockBackend,
@@ -34,5 +34,6 @@ __all__ = [
     "ReadWriteLock",
     "RedisRateLimitBackend",
     "Semaphore",
+    "SharedBulkhead",
     "TenantRateLimiter",
 ]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, Unpack
 
+from riskscale._core.call import Flow
 from riskscale._core.durations import Duration, seconds
 from riskscale._core.keys import check_name
 from riskscale.bulkhead.adaptive import AdaptiveLimit
-from riskscale.bulkhead.base import BaseExecutor, check_task, closed
+from riskscale.bulkhead.base import BaseExecutor, BulkheadStatus, check_task, closed
 from riskscale.bulkhead.gate import Ticket
+from riskscale.bulkhead.places import Places
+from riskscale.lease.base import LeaseTerms, Terms
+from riskscale.semaphore.spec import SemaphoreSpec
+from riskscale.sync.hub import hub_of
+from riskscale.sync.lease import Lease
+from riskscale.sync.semaphore import Weighted
 from riskscale.typing import MetricsCollector
 
 R = TypeVar("R")
@@ -100,3 +107,61 @@ class BulkheadExecutor(BaseExecutor):
             raise closed(self._name)
         if not is_told:
             raise self._timeout()
+
+
+class SharedBulkhead(Weighted):
+    """At most ``limit`` run at once in all processes together, for a blocking client; see
+    :class:`riskscale.SharedBulkhead`."""
+
+    _kind = "bulkhead"
+
+    def __init__(
+        self,
+        client: Any,
+        name: str,
+        limit: int,
+        max_queued: int,
+        *,
+        ttl: Duration = 30,
+        wait: Duration | None = None,
+        tag: str | None = None,
+        metadata: Mapping[str, Any] | str | None = None,
+        **terms: Unpack[LeaseTerms],
+    ) -> None:
+        hub = hub_of(client)
+        spec = SemaphoreSpec.of_bulkhead(name, hub.key(name, tag), limit, max_queued, ttl, metadata)
+        self._places = Places(hub, spec)
+        self._spec = spec
+        super().__init__(hub, name, wait, Terms.of(hub, **LeaseTerms(auto_renew=True) | terms))
+
+    def submit(self, task: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        """See :meth:`riskscale.SharedBulkhead.submit`; ``task`` is a plain function."""
+        return self._submit(1, task, args, kwargs)
+
+    def submit_weighing(self, weight: int, task: Callable[..., R], /, *args: Any, **kwargs: Any) -> R:
+        """:meth:`submit` of a task that takes up ``weight`` of the limit, in place of 1."""
+        return self._submit(weight, task, args, kwargs)
+
+    def resize(self, limit: int, max_queued: int | None = None) -> None:
+        """See :meth:`riskscale.SharedBulkhead.resize`."""
+        self._spec = self._places.resize(limit, max_queued)
+        self._hub.mailbox.wake()
+
+    def status(self) -> BulkheadStatus:
+        """How full it is, in all processes together; one round trip."""
+        return self._places.status(self.inspect(0))
+
+    def _acquire(self, timeout: float | None, weight: int = 1) -> Flow[Lease | None]:
+        return self._places.enter(timeout, weight, self._lease, self._terms.replicas)
+
+    def _submit(self, weight: int, task: Callable[..., R], args: Any, kwargs: Any) -> R:
+        check_task(task)
+        results: list[R] = []
+        try:
+            with self._acquired(self._acquire(self._wait, weight), self._wait):
+                results.append(task(*args, **kwargs))
+        except Exception as error:
+            if not results:
+                raise
+            self._places.ended_without(error)
+        return results[0]
