@@ -79,8 +79,8 @@ class BulkheadExecutor(BaseExecutor):
         """:meth:`submit` on behalf of ``tenant`` (any text), whose share counts where the bulkhead has shares.
 
         Never more than ``tenant_concurrent`` of one tenant run and ``tenant_queued`` wait: more are refused with
-        BulkheadFull, whoever else is there. While one waits whose tenant may run more, every other tenant that waits
-        is served once at the most before it.
+        BulkheadFull, whoever else is there. Before the first that waits of a tenant that may run more, every other
+        tenant is served once at the most.
         """
         return await self._submit(check_name(tenant, "tenant"), task, args, kwargs)
 

@@ -69,7 +69,7 @@ class ExecutorMachine(RuleBasedStateMachine):
             else:
                 future.set_result(None)
 
-    @rule(timeout=st.sampled_from([None, 0]), seldom=st.integers(0, 9))
+    @rule(timeout=st.sampled_from([None, 0]), seldom=st.integers(0, 3))
     def close(self, timeout: float | None, seldom: int) -> None:
         if not seldom:
             self.closing.append(self.loop.create_task(self.bulkhead.close(timeout)))

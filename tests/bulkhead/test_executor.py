@@ -137,7 +137,7 @@ async def test_close_cuts_short_what_is_left() -> None:
     await until(lambda: len(jobs.began) == 2)
     waiting = asyncio.create_task(caller("b"))
     await until(lambda: bulkhead.waiting == 1)
-    await bulkhead.close(0)
+    await asyncio.gather(bulkhead.close(0), bulkhead.close(0))
     assert await running == await waiting == 0, "its caller was not cancelled"
     assert await other == "done all the same" and other.cancelling() == 0
     assert jobs.began == ["a", "stubborn"] and bulkhead.running == bulkhead.waiting == 0

@@ -11,6 +11,7 @@ import pytest
 import riskscale.sync
 from riskscale import AcquireTimeout, ArgumentError, BulkheadFull, Hub, LeaseLost, Semaphore, SharedBulkhead
 from riskscale._core.call import Finish, Listen
+from riskscale._core.mailbox import Slot
 from riskscale.bulkhead.places import Places
 from riskscale.lease.grant import Seen
 from riskscale.semaphore.spec import SemaphoreSpec
@@ -113,6 +114,12 @@ class _Client:
     async def evalsha(self, *_: Any) -> None: ...
 
     async def eval(self, *_: Any) -> None: ...
+
+
+async def test_those_who_wait_ask_again_when_it_is_resized(hub: Hub) -> None:
+    hub.mailbox.add(slot := Slot("somebody", asyncio.Event))
+    SharedBulkhead(hub, "db", 3, 2).resize(1)
+    assert slot.event.is_set()
 
 
 async def test_it_shrinks_by_draining_and_grows_at_once(hub: Hub) -> None:
