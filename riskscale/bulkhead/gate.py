@@ -6,7 +6,7 @@ those that :meth:`Gate.leave` gives back; and gives it back itself, once, whethe
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from typing import Any
 
 from riskscale.bulkhead.adaptive import AdaptiveLimit
@@ -48,7 +48,7 @@ class Gate:
         """None: all stand in one line, whoever they are."""
         self.running: set[Ticket] = set()
         self.waiting = 0
-        self._runs_of: Counter[str] = Counter()
+        self._runs_of: dict[str, int] = {}
         self._lines: OrderedDict[str, OrderedDict[Ticket, None]] = OrderedDict()
         """Never an empty one; the tenant whose turn is next comes first."""
 
@@ -84,7 +84,7 @@ class Gate:
         else:
             self._take(ticket)
         started = []
-        while len(self.running) < self.limit and (following := self._next()) is not None:
+        while self.waiting and len(self.running) < self.limit and (following := self._next()) is not None:
             self._take(following)
             self._start(following)
             started.append(following)
@@ -95,7 +95,7 @@ class Gate:
         return [ticket for line in self._lines.values() for ticket in line]
 
     def _may_run(self, tenant: str) -> bool:
-        return self._runs_of[tenant] < self._tenant_concurrent
+        return self._runs_of.get(tenant, 0) < self._tenant_concurrent
 
     def _next(self) -> Ticket | None:
         for tenant, line in self._lines.items():
@@ -114,5 +114,5 @@ class Gate:
     def _start(self, ticket: Ticket) -> None:
         ticket.runs = True
         self.running.add(ticket)
-        self._runs_of[ticket.tenant] += 1
+        self._runs_of[ticket.tenant] = self._runs_of.get(ticket.tenant, 0) + 1
         ticket.in_flight = len(self.running)
