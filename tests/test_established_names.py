@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import threading
 from datetime import timedelta
 from typing import Any
@@ -223,12 +222,6 @@ async def test_a_failed_or_cancelled_task_gives_its_place_back() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
                 await bulkhead.submit(task, False)
-
-
-@pytest.mark.parametrize("error", [BulkheadFull(), BulkheadFull("Bulkhead: its share", name="db")])
-def test_a_full_bulkhead_pickles(error: BulkheadFull) -> None:
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is BulkheadFull and str(again) == str(error) and again.name == error.name
 
 
 def test_the_blocking_bulkhead() -> None:
