@@ -12,7 +12,7 @@ from riskscale._core.keys import check_name
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseLimiter
 from riskscale.rate.calls import D, Decided, Decision, Pairs, Plan, Subject, check_cost, check_items, check_refund, only
-from riskscale.rate.fallback import GONE, OnError, merged
+from riskscale.rate.fallback import OnError, gone, merged
 from riskscale.rate.limit import Limit
 from riskscale.rate.multi import MultiDecision, MultiPlan, decide, grouped, refund
 from riskscale.sync.hub import Hub, hub_of
@@ -89,12 +89,12 @@ class Limiter(BaseLimiter, Generic[K, D]):
     def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
             return self._send(pairs, charge)
-        settled, asked = self._fallback.begin(pairs, charge)
+        attempt = self._fallback.begin(pairs, charge)
         try:
-            decided = self._send(asked, charge) if asked else None
-        except GONE as error:
-            return self._fallback.failed(error, settled, asked, charge)
-        return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
+            decided = self._send(attempt.asked, charge) if attempt.asked else None
+        except gone() as error:
+            return self._fallback.failed(error, attempt)
+        return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)
 
     def _send(self, pairs: Pairs, charge: bool) -> Decided:
         return self._hub.run(self._plan.hits(pairs, charge))

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from riskscale import BulkheadFull
+from riskscale.lease._queue_model import POLL_US
 from riskscale.sync import Hub, SharedBulkhead
 from tests.faults.canary import Canary
-from tests.faults.test_races import POLL, events, replicas, url_of
+from tests.faults.fleet import events, replicas, url_of
 
 pytestmark = pytest.mark.server
+POLL = POLL_US / 1e6
 WORKER = "tests.bulkhead._worker"
 DEAD = 4.0
 """Seconds after which a waiter that died is in nobody's way."""
