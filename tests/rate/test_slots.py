@@ -156,10 +156,16 @@ class World:
         self.settle(caller)
         for each in asked:
             call = each.give_back()
-            if call is not None and not self.hub.client.exists(call.keys[1]):
+            if call is not None and not self.is_given_back(call):
                 self.strand(caller, call.keys[0], caller.cost)
         caller.flow.close()
         caller.step = None
+
+    def is_given_back(self, call: Any) -> bool:
+        """As the scripts remember it: rate.refund by a mark, rate.settle by the token among the starts."""
+        if call.script == "rate.settle":
+            return self.hub.client.zscore(call.keys[2], call.args[3]) is not None
+        return bool(self.hub.client.exists(call.keys[1]))
 
     def admitted(self) -> list[tuple[MultiDecision, Caller]]:
         return [(each.decision, each) for each in self.callers if each.decision]
