@@ -1,10 +1,12 @@
 """riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
 
 from riskscale._core.hub import Hub
+from riskscale.bulkhead import AdaptiveLimit, BulkheadExecutor, BulkheadStatus, SharedBulkhead
 from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
     ArgumentError,
+    BulkheadFull,
     HubClosed,
     LeaseLost,
     RateLimitExceeded,
@@ -41,7 +43,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AcquireTimeout",
+    "AdaptiveLimit",
     "ArgumentError",
+    "BulkheadExecutor",
+    "BulkheadFull",
+    "BulkheadStatus",
     "Decision",
     "DistributedLock",
     "Election",
@@ -71,6 +77,7 @@ __all__ = [
     "Semaphore",
     "SemaphoreInfo",
     "Share",
+    "SharedBulkhead",
     "StaleFence",
     "StateError",
     "TenantRateLimiter",

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from riskscale.errors import ArgumentError
-from riskscale.http.address import Proxies
+from riskscale.http.address import Proxies, bounded
 from riskscale.http.headers import PROBLEM, Headers, decision_headers, policy_headers, problem
+from riskscale.rate.calls import check_cost
 from riskscale.rate.limiter import Limiter
 from riskscale.rate.multi import MultiRateLimiter
 
@@ -33,7 +34,7 @@ class ASGILimit:
         limiter: a :class:`riskscale.RateLimiter` or :class:`riskscale.MultiRateLimiter`; its ``on_error`` says what
             happens while the server is gone.
         key: of a scope: whose request it is, as the limiter takes it (a MultiRateLimiter: a mapping of keys); None: it
-            is not limited. Default: the client's address.
+            is not limited. Default: the client's address. A very long one, or no UTF-8, becomes its digest.
         cost: units of a request; a number, or a callable of the scope.
         exempt: paths that are never limited, such as those of health checks.
         proxies: who may say which address a request came from.
@@ -58,6 +59,8 @@ class ASGILimit:
             raise ArgumentError("exempt", "must be several paths, not one text")
         if key is not None and not callable(key):
             raise ArgumentError("key", "must be a callable of the scope")
+        if not callable(cost):
+            check_cost(cost)
         if key is None and isinstance(limiter, MultiRateLimiter):
             raise ArgumentError("key", "must give the keys of each limiter, where there are several")
         self._app, self._limiter = app, limiter
@@ -73,7 +76,7 @@ class ASGILimit:
         if not key:
             await self._app(scope, receive, send)
             return
-        decision = await self._limiter.hit(key, self._cost(scope) if callable(self._cost) else self._cost)
+        decision = await self._limiter.hit(bounded(key), self._cost(scope) if callable(self._cost) else self._cost)
         name, _ = self._limiter.policy_of(decision)
         headers = [*self._policy, *decision_headers(name, decision)]
         if decision.allowed:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from riskscale.errors import ArgumentError
-from riskscale.http.address import Proxies
+from riskscale.http.address import Proxies, bounded
 from riskscale.http.headers import PROBLEM, decision_headers, policy_headers, problem
+from riskscale.rate.calls import check_cost
 from riskscale.sync.rate import Limiter, MultiRateLimiter
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class WSGILimit:
         app: the WSGI application.
         limiter: a :class:`riskscale.sync.RateLimiter` or :class:`riskscale.sync.MultiRateLimiter`.
         key: of an environ: whose request it is, as the limiter takes it; None: it is not limited. Default: the client's
-            address.
+            address. One that is very long, or no UTF-8, is replaced by its digest.
         cost: units of a request; a number, or a callable of the environ.
         exempt: paths that are never limited.
         proxies: who may say which address a request came from.
@@ -44,6 +45,8 @@ class WSGILimit:
             raise ArgumentError("exempt", "must be several paths, not one text")
         if key is not None and not callable(key):
             raise ArgumentError("key", "must be a callable of the environ")
+        if not callable(cost):
+            check_cost(cost)
         if key is None and isinstance(limiter, MultiRateLimiter):
             raise ArgumentError("key", "must give the keys of each limiter, where there are several")
         self._app, self._limiter = app, limiter
@@ -56,7 +59,7 @@ class WSGILimit:
         key = None if path in self._exempt else self._key(environ)
         if not key:
             return self._app(environ, start_response)
-        decision = self._limiter.hit(key, self._cost(environ) if callable(self._cost) else self._cost)
+        decision = self._limiter.hit(bounded(key), self._cost(environ) if callable(self._cost) else self._cost)
         name, _ = self._limiter.policy_of(decision)
         headers = [*self._policy, *decision_headers(name, decision)]
         if decision.allowed:

@@ -16,15 +16,17 @@ from riskscale._core.keys import base_key, check_name, name_part
 from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
 from riskscale.rate.limit import Limit
 
-T = TypeVar("T")
 MAX_COST = 10**15
 REMEMBERED = 4096
 """Names of keys that are not made anew for each hit."""
+LONG = 256
+"""Keys of more characters are not remembered: clients may choose them, and thousands of those would fill the memory."""
 Subject: TypeAlias = Any
 """Whose request it is: a key; of several limiters at once a tuple of keys, one a limiter."""
 Pairs: TypeAlias = Sequence[tuple[Subject, int]]
 """Subjects and costs."""
 D = TypeVar("D", bound="Decision")
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Plan:
         self.kind = (script, fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
-        self.keys = lru_cache(REMEMBERED)(self._keys)
+        self.keys = remembered(self._keys)
         """The keys of a subject, one a limit."""
 
     @property
@@ -223,6 +225,19 @@ class Plan:
     def poisoned(self, key: Subject, which: int) -> StateError:
         """The key of limit number ``which`` holds something else."""
         return _holds_something_else(key)
+
+
+def is_long(subject: Subject) -> bool:
+    """Whether one of its keys is."""
+    return (
+        len(subject) > LONG if isinstance(subject, str) else isinstance(subject, tuple) and any(map(is_long, subject))
+    )
+
+
+def remembered(make: Callable[[Subject], T]) -> Callable[[Subject], T]:
+    """``make``, which is asked once for a subject that is not long."""
+    short = lru_cache(REMEMBERED)(make)
+    return lambda subject: make(subject) if is_long(subject) else short(subject)
 
 
 def check_cost(cost: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from riskscale._core.base import BaseHub
-from riskscale.rate.calls import Decision, Plan, Subject
+from riskscale.rate.calls import Decision, Plan, Subject, is_long
 from riskscale.rate.limit import Limit
 
 MOST = 10_000
@@ -49,7 +49,9 @@ class Denials:
         return None
 
     def note(self, plan: Plan, decision: Decision, sent: float) -> None:
-        """A refusal, asked for at ``sent``: counted from then, so that it never lasts too long."""
+        """A refusal, asked for at ``sent``: counted from then, so that it never lasts too long. Of no very long key."""
+        if is_long(decision.subject):
+            return
         which = plan.policies.index(plan.policy_of(decision))
         key = plan.keys(decision.subject)[which]
         with self._mutex:

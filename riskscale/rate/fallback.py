@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
-
-from redis import exceptions as client
 
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
-from riskscale.errors import ArgumentError
+from riskscale.errors import ArgumentError, StateError
 from riskscale.rate._model import MODELS, RateModel, hit
 from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject, binding
 from riskscale.rate.limit import Limit
@@ -28,16 +27,14 @@ log = logging.getLogger("riskscale.rate")
 
 OnError = Literal["raise", "allow", "deny", "local"]
 GONE: Final = (
-    client.ConnectionError,
-    client.TimeoutError,
-    client.BusyLoadingError,
-    client.ClusterDownError,
-    client.OutOfMemoryError,
-    client.ReadOnlyError,
-    OSError,
-    TimeoutError,
+    "ConnectionError",
+    "TimeoutError",
+    "BusyLoadingError",
+    "ClusterDownError",
+    "OutOfMemoryError",
+    "ReadOnlyError",
 )
-"""Errors that say nothing of the request: the server is away, loading, full, or a replica now."""
+"""Errors of a client that say nothing of the request: the server is away, loading, full, or a replica now."""
 RETRY = 0.25
 """Seconds between attempts to reach a server that is away; meanwhile nobody waits for it."""
 
@@ -71,6 +68,23 @@ def _share(limit: Limit, replicas: int) -> Limit:
     """One unit at the least: a share of nothing would refuse everything."""
     burst = None if limit.burst is None else max(1, limit.burst // replicas)
     return replace(limit, count=max(1, limit.count // replicas), burst=burst)
+
+
+def gone() -> tuple[type[Exception], ...]:
+    """The classes of such errors, of every client that is loaded: valkey-py has its own."""
+    loaded = filter(None, map(sys.modules.get, ("redis.exceptions", "valkey.exceptions")))
+    return OSError, *(getattr(module, name) for module in loaded for name in GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Some items of one call: what is ``settled`` without the server (None: not yet), and what it is ``asked``."""
+
+    settled: Sequence[Decision | None]
+    asked: Pairs
+    charge: bool
+    shared: Decided
+    """Where the share was asked first: its grants for what is ``asked``."""
 
 
 class Fallback:
@@ -109,45 +123,52 @@ class Fallback:
         """Whether the last attempt found the server gone."""
         return self._is_down
 
-    def begin(self, pairs: Pairs, charge: bool) -> tuple[list[Decision | None], Pairs]:
-        """What is decided without the server (None: not yet), and the items to ask it for."""
+    def begin(self, pairs: Pairs, charge: bool) -> Attempt:
+        """Before the server is asked."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return [self._decide(key, cost, charge) for key, cost in pairs], []
+            return Attempt([self._decide(key, cost, charge) for key, cost in pairs], [], charge, [])
         self._again_at = now + RETRY  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
-            return [None] * len(pairs), pairs
-        settled: list[Decision | None] = []
-        for key, cost in pairs:
-            decision = self._decide(key, cost, charge)
-            settled.append(None if decision.allowed else decision)
-        return settled, [pair for pair, decision in zip(pairs, settled, strict=True) if decision is None]
+            return Attempt([None] * len(pairs), pairs, charge, [])
+        decisions = [self._decide(key, cost, charge) for key, cost in pairs]
+        settled = [None if decision.allowed else decision for decision in decisions]
+        shared: Decided = [decision for decision in decisions if decision.allowed]
+        asked = [pair for pair, decision in zip(pairs, decisions, strict=True) if decision.allowed]
+        return Attempt(settled, asked, charge, shared)
 
-    def failed(self, error: Exception, settled: Sequence[Decision | None], pairs: Pairs, charge: bool) -> Decided:
+    def failed(self, error: Exception, attempt: Attempt) -> Decided:
         """The server is gone: decide what was asked of it, or raise ``error``."""
         now = self._monotonic()
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
             self._down_since = now
-        counted = self._shares is not None and now < self._both_until
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
-        rest: Decided = [self._decide(key, cost, charge and not counted) for key, cost in pairs]
-        return merged(settled, rest)
+        here = attempt.shared or [self._decide(key, cost, attempt.charge) for key, cost in attempt.asked]
+        return merged(attempt.settled, here)
 
-    def answered(self, settled: Sequence[Decision | None], decided: Decided, charge: bool) -> Decided:
+    def answered(self, attempt: Attempt, decided: Decided) -> Decided:
         """The server is there: its decisions, and those that were made without it."""
         now = self._monotonic()
         if self._is_down:
             log.warning("limits are decided by the server again")
             self._is_down, self._both_until = False, now + self._window
             self._recovered(now - self._down_since)
-        if self._shares is not None and charge and now < self._both_until:
-            for each in decided:
-                if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
-                    self._shares.refund(each.subject, each.cost, self._now_us(), self._now_us())
-        return merged(settled, decided)
+        if attempt.charge and now < self._both_until:
+            decided = [self._within_share(each, bool(attempt.shared)) for each in decided]
+        return merged(attempt.settled, decided)
+
+    def _within_share(self, decided: Decision | StateError, has_share: bool) -> Decision | StateError:
+        """The share counts what the server admits meanwhile, and nothing else."""
+        if self._shares is None or isinstance(decided, StateError) or decided.allowed == has_share:
+            return decided
+        if has_share:
+            self._shares.refund(decided.subject, decided.cost, self._now_us(), self._now_us())
+            return decided
+        local = self._decide(decided.subject, decided.cost, True)
+        return decided if local.allowed else local
 
     def refund(self, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""

@@ -15,7 +15,7 @@ from riskscale.rate._facade import BaseLimiter
 from riskscale.rate.booking import Booking
 from riskscale.rate.calls import D, Decided, Decision, Pairs, Plan, Subject, check_cost, check_items, check_refund, only
 from riskscale.rate.coalescer import Coalescer
-from riskscale.rate.fallback import GONE, OnError, merged
+from riskscale.rate.fallback import OnError, gone, merged
 from riskscale.rate.limit import Limit
 from riskscale.rate.limited import Cost, Key, Limited
 from riskscale.rate.reservation import Reservation
@@ -140,12 +140,12 @@ class Limiter(BaseLimiter, Generic[K, D]):
     async def _with_fallback(self, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         if self._fallback is None:
             return await self._ask(pairs, charge, booking)
-        settled, asked = self._fallback.begin(pairs, charge)
+        attempt = self._fallback.begin(pairs, charge)
         try:
-            decided = await self._ask(asked, charge, booking) if asked else None
-        except GONE as error:
-            return self._fallback.failed(error, settled, asked, charge)
-        return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
+            decided = await self._ask(attempt.asked, charge, booking) if attempt.asked else None
+        except gone() as error:
+            return self._fallback.failed(error, attempt)
+        return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)
 
     async def _ask(self, pairs: Pairs, charge: bool, booking: Booking | None) -> Decided:
         if booking is not None:

@@ -18,7 +18,7 @@ from riskscale._core.base import BaseHub
 from riskscale._core.call import Call, Cleanup, Finish, Flow
 from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, StateError
-from riskscale.rate.calls import REMEMBERED, Decided, Decision, Pairs, Plan
+from riskscale.rate.calls import REMEMBERED, Decided, Decision, Pairs, Plan, remembered
 from riskscale.rate.fallback import OnError
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import Limiter, RateLimiter
@@ -65,7 +65,7 @@ class MultiPlan(Plan):
         self._words = tuple(word for plan in plans for word in plan._words)
         self._prepare_all_of()
         self._part = lru_cache(REMEMBERED)(self._make_part)
-        self.slots = lru_cache(REMEMBERED)(self._slots)
+        self.slots = remembered(self._slots)
         """The parts of a request that one call each can decide, in the order to ask them."""
 
     @property

@@ -1,5 +1,6 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
+from riskscale.sync.bulkhead import BulkheadExecutor, SharedBulkhead
 from riskscale.sync.distributed import (
     DistributedLock,
     InMemoryLockBackend,
@@ -19,6 +20,7 @@ from riskscale.sync.reservation import Reservation
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
+    "BulkheadExecutor",
     "DistributedLock",
     "Election",
     "Guard",
@@ -35,5 +37,6 @@ __all__ = [
     "RedisRateLimitBackend",
     "Reservation",
     "Semaphore",
+    "SharedBulkhead",
     "TenantRateLimiter",
 ]

@@ -27,7 +27,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "rate.reserve": (RESERVED, [*LIMIT, 3, "r-1", 1, 60_000_000]),
     "rate.settle": (RESERVED, [*LIMIT, 3, "r-1", NOW, 2, 1]),
     "rate.reset": (["gcra"], []),
-    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, "host 7"]),
+    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, 4, "host 7"]),
     "semaphore.release": (SEMAPHORE, ["owner-1"]),
     "semaphore.renew": (["semaphore"], ["owner-1", 10_000_000]),
     "semaphore.inspect": (SEMAPHORE, [10]),

@@ -176,6 +176,61 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
     assert get("/healthz", "198.51.100.1")[0] == "200 OK"
 
 
+HOSTILE = [
+    "a\r\nSet-Cookie: x=1", "\n", "\x00", "\xff\xfe", "{}%:", "\u4e2d\U0001f512", "\ud800", "caf\udce9",
+    "x" * 511, "x" * 60_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+async def test_hostile_keys_are_counted_apart_and_told_to_nobody(hub: Hub, hostile: str) -> None:
+    """What an application may find in a header field, however it decodes it."""
+    app = Starlette(routes=[Route("/", greet)])
+    asked = iter([hostile] * 3 + [hostile + "y", "y" + hostile])
+    app.add_middleware(ASGILimit, limiter=RateLimiter(hub, TWO, name="api"), key=lambda scope: next(asked))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        answers = [await http.get("/") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 200, 200]
+    said = repr([*answers[2].headers.raw, answers[2].content])
+    assert all(len(part) == 1 or part not in said for part in (hostile, "Set-Cookie"))
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+def test_hostile_keys_in_threads(sync_hub: riskscale.sync.Hub, hostile: str) -> None:
+    limiter = riskscale.sync.RateLimiter(sync_hub, Limit(1, per=60), name="api")
+    app = WSGILimit(lambda _, start: start("200 OK", []) or [], limiter, key=lambda environ: hostile)  # type: ignore[func-returns-value,list-item]
+    said: list[tuple[Any, ...]] = []
+    for _ in range(2):
+        list(app({"PATH_INFO": "/"}, lambda *started: said.append(started)))  # type: ignore[arg-type,func-returns-value,return-value]
+    assert [status for status, _ in said] == ["200 OK", "429 Too Many Requests"]
+    assert all(f"{name}: {value}".isprintable() for _, headers in said for name, value in headers)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+async def test_hostile_keys_of_several_limiters(hub: Hub, hostile: str) -> None:
+    several = MultiRateLimiter([RateLimiter(hub, TWO, name="tenant"), RateLimiter(hub, Limit(9, per=60), name="all")])
+    app = Starlette(routes=[Route("/", greet)])
+    app.add_middleware(ASGILimit, limiter=several, key=lambda scope: {"tenant": hostile, "all": "all"})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        assert [(await http.get("/")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+async def test_what_a_callable_gets_wrong_charges_nothing(hub: Hub) -> None:
+    limiter = RateLimiter(hub, TWO, name="api")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it was let through")
+
+    scope = {"type": "http", "path": "/", "headers": [], "client": ("198.51.100.1", 1)}
+    for argument, options in [
+        ("cost", {"cost": lambda scope: -1}), ("cost", {"cost": lambda scope: 1.5}),
+        ("key", {"key": lambda scope: b"a"}),
+    ]:  # fmt: skip
+        with pytest.raises(ArgumentError, match=argument):
+            await ASGILimit(app, limiter, **options)(dict(scope), None, None)  # type: ignore[arg-type]
+    assert (await limiter.peek("198.51.100.1")).remaining == 2
+
+
 @given(
     name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
     remaining=st.integers(0, 10**15),
@@ -194,7 +249,10 @@ def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int
     assert b'"status":429' in problem(name, decision)
 
 
-@pytest.mark.parametrize(("argument", "options"), [("exempt", {"exempt": "/healthz"}), ("key", {"key": "ip"})])
+@pytest.mark.parametrize(
+    ("argument", "options"),
+    [("exempt", {"exempt": "/healthz"}), ("key", {"key": "ip"}), ("cost", {"cost": -1}), ("cost", {"cost": 0.5})],
+)
 def test_bad_arguments(hub: Hub, sync_hub: riskscale.sync.Hub, argument: str, options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=argument):
         ASGILimit(Starlette(), RateLimiter(hub, TWO), **options)
