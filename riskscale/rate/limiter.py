@@ -53,7 +53,7 @@ class RateLimiter(BaseRateLimiter):
         self._hub = hub_of(client)
         super().__init__(self._hub, limits, name, tag, on_error, replicas, deny_cache)
         self._timeout = None if timeout is None else seconds(timeout, "timeout")
-        self._is_plain = self._fallback is None and self._timeout is None and self._meter is None and not deny_cache
+        self._is_plain = self._is_plain and self._timeout is None
         self._coalescer = self._hub.part(Coalescer) if coalesce else None
         self._kind = None if self._coalescer is None or self._by_slot else self._coalescer.kind(self._plan)
 
@@ -65,7 +65,7 @@ class RateLimiter(BaseRateLimiter):
             StateError: a key of it holds something else, and was left untouched.
         """
         pairs = ((key, check_cost(cost)),)
-        if self._is_plain and self._kind is not None:  # the shortest way
+        if self._is_plain and self._kind is not None:
             return only(await self._kind.hits(self._plan, pairs))
         return only(await self._decide(pairs, True))
 

@@ -35,7 +35,8 @@ class RateLimiter(BaseRateLimiter):
 
     def hit(self, key: str, cost: int = 1) -> Decision:
         """See :meth:`riskscale.RateLimiter.hit`."""
-        return only(self._decide(((key, check_cost(cost)),), True))
+        pairs = ((key, check_cost(cost)),)
+        return only(self._hub.run(self._plan.hits(pairs, True)) if self._is_plain else self._decide(pairs, True))
 
     def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
         """See :meth:`riskscale.RateLimiter.wait`."""
