@@ -26,6 +26,7 @@ from riskscale.lock import (
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
+    LeasedRateLimiter,
     Limit,
     RateLimiter,
     RedisRateLimitBackend,
@@ -49,6 +50,7 @@ __all__ = [
     "InMemoryRateLimitBackend",
     "Lease",
     "LeaseLost",
+    "LeasedRateLimiter",
     "Limit",
     "Lock",
     "LockInfo",

@@ -17,6 +17,7 @@
 -- ARGV[6+2(i-1)] need  int[1..1000000000000000]   i=1..n   lend at least so many, or none
 -- ARGV[7+2(i-1)] want  int[1..1000000000000000]   i=1..n   and at most so many, where that is more
 -- ARGV[6+2n] now_us  int[0..4503599627370496]|''   '' = the server's clock
+-- REPLY   line
 -- RETURN  at_us     int     the time at which this was decided
 -- RETURN per item  granted      int   units lent; 0 = refused
 -- RETURN per item  life_us      int   how long they may be used; 0 where there are none
@@ -392,7 +393,7 @@ local function life_of(state)
   return math.min(longest_us, limit.window_us - 1 - gone_us) -- its last microsecond is still of the window
 end
 
-local reply = { now_us }
+local reply = { digits(now_us) }
 for i = 1, #KEYS do
   local key, need, want = KEYS[i], tonumber(ARGV[4 + 2 * i]), tonumber(ARGV[5 + 2 * i])
   local granted, life_us, retry_us, left, state = 0, 0, -2, 0, algorithm.load(key)
@@ -410,6 +411,6 @@ for i = 1, #KEYS do
     left = algorithm.view(limit, state)
   end
   local at = 4 * i - 2
-  reply[at], reply[at + 1], reply[at + 2], reply[at + 3] = granted, life_us, retry_us, left
+  reply[at], reply[at + 1], reply[at + 2], reply[at + 3] = digits(granted), digits(life_us), digits(retry_us), digits(left)
 end
-return reply
+return table.concat(reply, ' ')

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from riskscale._core.base import BaseHub
+from riskscale._core.call import Call
 from riskscale._core.keys import check_name
 from riskscale.errors import StateError
 from riskscale.rate.calls import Decided, Decision, Pairs, Plan, only
@@ -49,7 +50,7 @@ class BaseRateLimiter:
 
     def __repr__(self) -> str:
         limits = "; ".join(map(str, self.limits))
-        return f"<{type(self).__module__}.RateLimiter {self.name!r} {limits}>"
+        return f"<{type(self).__module__}.{type(self).__name__} {self.name!r} {limits}>"
 
     def _batches(self, pairs: Pairs) -> Sequence[Pairs]:
         """Runs that one call can take; on a cluster a call's keys share a slot."""
@@ -85,6 +86,9 @@ class BaseRateLimiter:
         for each in decided if self._has_cache else ():
             if isinstance(each, Decision) and not each.allowed and not each.degraded:
                 self._denials.note(self._plan, each, sent)
+
+    def _refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
+        return self._plan.refund(key, decision, cost)
 
     def _pause(self, decision: Decision, give_up: float) -> float | None:
         """Seconds until it may pass; None where it passed, never will, or not in time."""

@@ -80,20 +80,20 @@ class Plan:
         self.name = name
         self._root, self._tag = root, tag
         self._roles = [f":rate:{name_part(name)}:{name_part(label)}:{algorithm}" for label, algorithm in labels]
-        self._words = tuple(word for limit in self.limits for word in _words(limit))
+        self.words = tuple(word for limit in self.limits for word in _words(limit))
         first = self.limits[0]
         if len(self.limits) == 1:
             self._script = f"rate.{first.algorithm}"
-            self._fixed: tuple[Arg, ...] = self._words[1:3]
+            self._fixed: tuple[Arg, ...] = self.words[1:3]
             if first.algorithm == "gcra":
-                self._fixed = self._words[1:]
+                self._fixed = self.words[1:]
             self.most = 128 if first.algorithm == "sliding_log" else 512
         else:
             self._script = "rate.all_of"
-            self._fixed = (len(self.limits), *self._words)
+            self._fixed = (len(self.limits), *self.words)
             self.most = 128 // len(self.limits)
-        self.kind = (self._script, self._fixed)
-        """The script and the words of its limits: items of plans that have them in common fit into one call."""
+        self.kind: tuple[str, tuple[Arg, ...]] = (self._script, (*self._fixed, b"1"))
+        """The script and the words before those of the items: plans that have them in common share a call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
         self.keys = lru_cache(REMEMBERED)(self._keys)
         """The keys of a key, one a limit."""
@@ -102,25 +102,43 @@ class Plan:
         base = base_key(self._root, key, self._tag, "key")
         return tuple((base + role).encode() for role in self._roles)
 
-    def keys_of(self, items: Pairs) -> list[bytes]:
-        """The keys of several items, in the order of KEYS."""
+    def keys_of(self, items: Pairs) -> Sequence[bytes]:
+        """The keys of items, in the order of KEYS."""
+        if len(items) == 1:
+            return self.keys(items[0][0])
         return [key for name, _ in items for key in self.keys(name)]
+
+    def words_of(self, items: Pairs) -> Sequence[Arg]:
+        """Their costs."""
+        return [b"1" if cost == 1 else cost for _, cost in items]  # an int takes a client longer
 
     def hits(self, items: Pairs, charge: bool) -> Call[Decided]:
         """``items`` in one call, at most ``most`` of them."""
-        args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
+        args = (*self._fixed, b"1" if charge else b"0", *self.words_of(items))
         keys = tuple(self.keys_of(items))
         return Call(self._script, keys, args, lambda reply: self.decided(line(reply), items, charge=charge))
 
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
         check_refund(key, decision, cost)
-        if not decision.token.startswith(self._nonce):
-            raise ArgumentError("decision", "is another limiter's")
-        marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
-        args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
+        self.check_own(decision)
+        return self.give_back(key, round(decision.at * MICRO), decision.token, cost)
+
+    def give_back(self, key: str, at_us: int, token: str, units: int) -> Call[int]:
+        """Units of what was admitted, or lent until, ``at_us``; once for each token."""
+        marks = [(each, each + b":refund:" + token.encode()) for each in self.keys(key)]
+        args: tuple[Arg, ...] = (len(self.limits), *self.words, at_us, units)
         keys = tuple(each for pair in marks for each in pair)
         return Call("rate.refund", keys, args, lambda reply: _fewest(reply[1:], key))
+
+    def check_own(self, decision: Decision) -> None:
+        """ArgumentError where another limiter made it."""
+        if not decision.token.startswith(self._nonce):
+            raise ArgumentError("decision", "is another limiter's")
+
+    def new_token(self) -> str:
+        """A new one of this limiter."""
+        return f"{self._nonce}{next(self._serial):x}"
 
     def reset(self, key: str) -> Call[None]:
         """Forget what ``key`` used."""
@@ -138,10 +156,10 @@ class Plan:
                 row, limit = self._binding(row)
             retry_us, remaining, reset_us = row
             if retry_us == 0:
-                token = f"{self._nonce}{next(self._serial):x}" if charge else ""
+                token = self.new_token() if charge else ""
                 decisions.append(Decision(True, remaining, 0.0, reset_us / MICRO, limit, at, key, cost, token))
             elif retry_us == -2:
-                decisions.append(_holds_something_else(key))
+                decisions.append(holds_something_else(key))
             else:
                 retry_after = math.inf if retry_us < 0 else retry_us / MICRO
                 decisions.append(Decision(False, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, ""))
@@ -199,7 +217,7 @@ def _words(limit: Limit) -> tuple[bytes, ...]:
 
 def _no_state_error(statuses: Sequence[int], key: str) -> None:
     if -2 in statuses:
-        raise _holds_something_else(key)
+        raise holds_something_else(key)
 
 
 def _fewest(statuses: Sequence[int], key: str) -> int:
@@ -207,5 +225,5 @@ def _fewest(statuses: Sequence[int], key: str) -> int:
     return min(statuses)
 
 
-def _holds_something_else(key: str) -> StateError:
+def holds_something_else(key: str) -> StateError:
     return StateError(f"a key of {key[:80]!r} holds something else; it was left untouched")

@@ -117,6 +117,11 @@ class Fallback:
         """Whether the last attempt found the server gone."""
         return self._is_down
 
+    @property
+    def counts_beside(self) -> bool:
+        """Whether the shares count beside the server, as they do for one window after an outage."""
+        return self._shares is not None and self._monotonic() < self._both_until
+
     def begin(self, pairs: Pairs, charge: bool) -> tuple[list[Decision | None], Pairs]:
         """What is decided without the server (None: not yet), and the items to ask it for."""
         now = self._monotonic()
@@ -137,7 +142,7 @@ class Fallback:
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
             self._down_since = now
-        counted = self._shares is not None and now < self._both_until
+        counted = self.counts_beside
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error

@@ -66,7 +66,7 @@ class RateLimiter(BaseRateLimiter):
         """
         pairs = ((key, check_cost(cost)),)
         if self._is_plain and self._kind is not None:
-            return only(await self._kind.hits(self._plan, pairs))
+            return only(await self._kind.ask(self._plan, pairs))
         return only(await self._decide(pairs, True))
 
     async def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
@@ -103,7 +103,7 @@ class RateLimiter(BaseRateLimiter):
         if decision.degraded:
             return self._fallback.refund(decision, cost) if self._fallback else 0
         try:
-            return await self._hub.run(self._plan.refund(key, decision, cost))
+            return await self._hub.run(self._refund(key, decision, cost))
         finally:
             self._denials.forget(self._plan.keys(key))
 
@@ -164,4 +164,4 @@ class RateLimiter(BaseRateLimiter):
         if self._coalescer is None or not charge:
             return await self._hub.run(self._plan.hits(pairs, charge))
         slot = self._hub.slot_of(self._plan.keys(pairs[0][0])[0]) if self._by_slot else 0
-        return await self._coalescer.kind(self._plan, slot).hits(self._plan, pairs)
+        return await self._coalescer.kind(self._plan, slot).ask(self._plan, pairs)

@@ -58,7 +58,7 @@ class RateLimiter(BaseRateLimiter):
         if decision.degraded:
             return self._fallback.refund(decision, cost) if self._fallback else 0
         try:
-            return self._hub.run(self._plan.refund(key, decision, cost))
+            return self._hub.run(self._refund(key, decision, cost))
         finally:
             self._denials.forget(self._plan.keys(key))
 

@@ -132,7 +132,7 @@ class RateMachine(RuleBasedStateMachine):
         asked = [(data.draw(costs), data.draw(costs)) for _ in which]
         keys, before = [self.keys(name)[at] for name in names], self.stored()
         args = [*words(limit), life_us, *(word for pair in asked for word in pair), self.now]
-        reply = self.client.eval(script("rate.lease").text, len(keys), *keys, *args)
+        reply = line(self.client.eval(script("rate.lease").text, len(keys), *keys, *args))
         expected = [
             lend(self.models[n][at], limit, *pair, life_us, self.now) for n, pair in zip(names, asked, strict=True)
         ]
