@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from riskscale._core.hub import Hub
 from riskscale.errors import HubClosed, StateError
-from riskscale.rate.calls import Decision, Plan
+from riskscale.rate.calls import Decision
 from riskscale.rate.coalescer import Coalescer
 from riskscale.rate.lending import LoanPlan
 from riskscale.rate.loans import Allowance, Book, Loan, Waiter
@@ -22,14 +22,13 @@ class Borrower:
 
     Args:
         hub: of the limiter.
-        plan: of the limiter.
         loans: how to ask for loans.
         book: what there is of each key.
         is_plain: whether nothing is to be asked for in advance now.
     """
 
-    def __init__(self, hub: Hub, plan: Plan, loans: LoanPlan, book: Book, is_plain: Callable[[], bool]) -> None:
-        self._hub, self._plan, self._loans, self._book, self._is_plain = hub, plan, loans, book, is_plain
+    def __init__(self, hub: Hub, loans: LoanPlan, book: Book, is_plain: Callable[[], bool]) -> None:
+        self._hub, self._loans, self._book, self._is_plain = hub, loans, book, is_plain
         self._coalescer = hub.part(Coalescer)
         self._requests: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -90,7 +89,7 @@ class Borrower:
     async def _borrow(self, allowance: Allowance) -> None:
         """For as long as somebody waits. It begins in the loop's next turn: all who hit in this one are heard."""
         book, now = self._book, self._hub.monotonic
-        slot = self._hub.slot_of(self._plan.keys(allowance.key)[0])
+        slot = self._hub.slot_of(self._loans.key_of(allowance.key))
         try:
             while wanted := book.request(allowance, self._is_plain(), now()):
                 sent = now()

@@ -65,7 +65,7 @@ class LeasedRateLimiter(RateLimiter):
         self._book = Book(self._plan, most, life_us / MICRO)
         self._allowances = self._book.allowances
         loans = LoanPlan(self._plan, life_us)
-        self._borrower = Borrower(self._hub, self._plan, loans, self._book, self._counts_beside)
+        self._borrower = Borrower(self._hub, loans, self._book, self._counts_beside)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask for ``cost`` units for ``key``, here, and of the server where too few are left; see RateLimiter.hit.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from riskscale._core.call import Arg
+from riskscale._core.call import Arg, Call, line
 from riskscale._core.durations import MICRO, Duration, integer, microseconds
 from riskscale.errors import ArgumentError, StateError
 from riskscale.rate.calls import Plan, holds_something_else
@@ -39,13 +39,23 @@ class LoanPlan:
         self._plan = plan
         self.kind: tuple[str, tuple[Arg, ...]] = ("rate.lease", (*plan.words, life_us))
 
+    def key_of(self, key: str) -> bytes:
+        """The key on the server."""
+        return self._plan.keys(key)[0]
+
     def keys_of(self, items: Sequence[Wanted]) -> Sequence[bytes]:
         """The keys of items, in the order of KEYS."""
-        return [key for item in items for key in self._plan.keys(item.key)]
+        return [self.key_of(item.key) for item in items]
 
     def words_of(self, items: Sequence[Wanted]) -> Sequence[Arg]:
         """What they need and want."""
         return [word for item in items for word in item[1:]]
+
+    def lend(self, items: Sequence[Wanted]) -> Call[list[Lent | StateError]]:
+        """``items`` in one call, at most ``most`` of them."""
+        script, fixed = self.kind
+        keys, words = tuple(self.keys_of(items)), (*fixed, *self.words_of(items))
+        return Call(script, keys, words, lambda reply: self.decided(line(reply), items))
 
     def decided(self, numbers: Sequence[int], items: Sequence[Wanted], first: int = 0) -> list[Lent | StateError]:
         """What a reply says of ``items``, which were the ``first`` and following of the call."""

@@ -94,10 +94,13 @@ class RateLimiter(BaseRateLimiter):
 
     def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
-            return self._hub.run(self._plan.hits(pairs, charge))
+            return self._ask(pairs, charge)
         settled, asked = self._fallback.begin(pairs, charge)
         try:
-            decided = self._hub.run(self._plan.hits(asked, charge)) if asked else None
+            decided = self._ask(asked, charge) if asked else None
         except GONE as error:
             return self._fallback.failed(error, settled, asked, charge)
         return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
+
+    def _ask(self, pairs: Pairs, charge: bool) -> Decided:
+        return self._hub.run(self._plan.hits(pairs, charge))

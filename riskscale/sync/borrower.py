@@ -1,0 +1,159 @@
+"""Quota leases for threads; see :mod:`riskscale.rate.borrower`.
+
+Who needs units asks for them in its own thread. What is asked for in advance, for others who still wait, and what is
+given back, is the work of one thread, which lives as long as there is something to look after.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from riskscale._core.call import Finish, Flow
+from riskscale.errors import HubClosed
+from riskscale.rate.calls import Decision
+from riskscale.rate.lending import LoanPlan
+from riskscale.rate.loans import Allowance, Book, Loan, Waiter
+from riskscale.sync.hub import Hub
+
+log = logging.getLogger("riskscale.rate")
+
+
+class Borrower:
+    """For threads."""
+
+    def __init__(self, hub: Hub, loans: LoanPlan, book: Book, is_plain: Callable[[], bool]) -> None:
+        self._hub, self._loans, self._book, self._is_plain = hub, loans, book, is_plain
+        self.mutex = threading.Lock()
+        self._work: SimpleQueue[Allowance | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        hub._leases.add(self)
+
+    def known(self, key: str, cost: int) -> Decision | None:
+        """What can be decided here."""
+        self._check()
+        with self.mutex:
+            return self._decide(key, cost)
+
+    def decide(self, key: str, cost: int) -> Decision:
+        """The decision of whoever waits for units; see :meth:`riskscale.rate.borrower.Borrower.decide`."""
+        self._check()
+        answer: Future[Decision] = Future()
+        with self.mutex:
+            decision = self._decide(key, cost)
+            if decision is not None:
+                return decision
+            allowance = self._book.of(key)
+            allowance.waiters.append(Waiter(cost, answer))
+            is_first, allowance.is_asking = not allowance.is_asking, True
+        try:
+            if is_first:
+                self._hub.drive(self._borrow([allowance]))
+            return answer.result()
+        finally:
+            with self.mutex:
+                answer.cancel()
+
+    def ask(self, allowance: Allowance) -> None:
+        """Have more asked for, unless that is under way. The mutex is held."""
+        allowance.is_due = False
+        if not allowance.is_asking:
+            self._leave_to_the_thread(allowance)
+
+    def give_back(self) -> None:
+        """Return everything; from now on nothing is lent."""
+        with self.mutex:
+            self._book.is_closed = True
+            back, thread = self._book.drain(), self._thread
+            self._work.put(None)
+        self._hub.drive(self._returns(back))
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(1.0)  # unless it hangs in a call
+
+    def _check(self) -> None:
+        self._hub.check_open()
+        if self._book.is_closed:
+            raise HubClosed("the limiter is closed")
+
+    def _decide(self, key: str, cost: int) -> Decision | None:
+        decision = self._book.decide(key, cost, self._hub.monotonic())
+        if decision is not None and (allowance := self._book.allowances[key]).is_due:
+            self.ask(allowance)
+        return decision
+
+    def _borrow(self, allowances: Sequence[Allowance]) -> Flow[None]:
+        """One request for several keys. Whom it leaves waiting, also where it was interrupted, the thread serves."""
+        book, now = self._book, self._hub.monotonic
+        with self.mutex:
+            wanted = [(each, item) for each in allowances if (item := book.request(each, self._is_plain(), now()))]
+        items, asked, sent = [item for _, item in wanted], [each for each, _ in wanted], now()
+        ended: list[Allowance] = []
+        try:
+            if items:
+                lents = yield self._loans.lend(items)
+                with self.mutex:
+                    for each, lent in zip(asked, lents, strict=True):
+                        book.answered(each, lent, sent, now())
+                    ended = asked
+        except Exception as error:
+            with self.mutex:
+                for each in asked:
+                    book.failed(each, error, now())
+                ended = asked
+        finally:
+            with self.mutex:
+                for each in asked:
+                    if each.waiters or each not in ended:
+                        self._leave_to_the_thread(each)
+                back = book.drain() if book.is_closed else []
+                self._see_that_it_runs()
+        yield from self._returns(back)
+
+    def _returns(self, back: Sequence[tuple[str, Loan]]) -> Flow[None]:
+        for key, loan in back:
+            try:
+                yield Finish(self._book.give_back(key, loan), last=True)
+            except Exception as error:
+                log.warning("a loan could not be given back: %s", type(error).__name__)
+
+    def _leave_to_the_thread(self, allowance: Allowance) -> None:
+        allowance.is_asking = True
+        self._work.put(allowance)
+        self._see_that_it_runs()
+
+    def _see_that_it_runs(self) -> None:
+        if self._thread is None and not self._is_idle():
+            self._thread = threading.Thread(target=self._run, name="riskscale-borrower", daemon=True)
+            self._thread.start()
+
+    def _is_idle(self) -> bool:
+        return self._work.empty() and (self._book.is_closed or self._book.sweep_at == math.inf)
+
+    def _run(self) -> None:
+        while True:
+            with self.mutex:
+                if self._is_idle():
+                    self._thread = None
+                    return
+                pause = max(self._book.sweep_at - self._hub.monotonic(), self._book.life / 8)
+            self._hub.drive(self._borrow(self._next_batch(None if pause == math.inf else pause)))
+            with self.mutex:
+                back = self._book.sweep(self._hub.monotonic())
+            self._hub.drive(self._returns(back))
+
+    def _next_batch(self, pause: float | None) -> list[Allowance]:
+        """What one call can ask for; on a cluster of one slot."""
+        batch: list[Allowance] = []
+        with suppress(Empty):
+            first = self._work.get(timeout=pause)
+            while True:
+                batch += [first] if first is not None else []
+                if len(batch) == self._loans.most or self._hub.is_cluster:
+                    break
+                first = self._work.get_nowait()
+        return batch

@@ -1,0 +1,102 @@
+"""The rate limiter that decides without asking, for threads; see :mod:`riskscale.rate.leased`."""
+
+from __future__ import annotations
+
+from os import getpid
+from typing import Any
+
+from riskscale._core.durations import MICRO, Duration
+from riskscale.errors import HubClosed, StateError
+from riskscale.rate.calls import Decided, Decision, Pairs, check_cost, only
+from riskscale.rate.fallback import OnError, merged
+from riskscale.rate.lending import LoanPlan, check_lease
+from riskscale.rate.limit import Limit
+from riskscale.rate.loans import Book
+from riskscale.sync.borrower import Borrower
+from riskscale.sync.rate import RateLimiter
+
+
+class LeasedRateLimiter(RateLimiter):
+    """A limit that replicas share, most hits of which are decided here; see :class:`riskscale.LeasedRateLimiter`."""
+
+    def __init__(
+        self,
+        client: Any,
+        limit: Limit,
+        *,
+        name: str = "default",
+        max_lease: int | None = None,
+        lease_life: Duration | None = None,
+        tag: str | None = None,
+        on_error: OnError = "raise",
+        replicas: int | None = None,
+    ) -> None:
+        most, life_us = check_lease(limit, max_lease, lease_life)
+        super().__init__(client, limit, name=name, tag=tag, on_error=on_error, replicas=replicas)
+        self._book = Book(self._plan, most, life_us / MICRO)
+        self._allowances = self._book.allowances
+        self._borrower = Borrower(self._hub, LoanPlan(self._plan, life_us), self._book, self._counts_beside)
+        self._mutex, self._pid = self._borrower.mutex, getpid()
+
+    def hit(self, key: str, cost: int = 1) -> Decision:
+        """See :meth:`riskscale.LeasedRateLimiter.hit`."""
+        allowance = self._allowances.get(key)
+        if allowance is not None and self._meter is None and type(cost) is int and cost > 0 and getpid() == self._pid:
+            with self._mutex:
+                decision = allowance.spend(cost, self._monotonic())
+                if decision is not None:
+                    if allowance.is_due:
+                        self._borrower.ask(allowance)
+                    return decision
+        return only(self._decide(((key, check_cost(cost)),), True))
+
+    def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
+        """See :meth:`riskscale.LeasedRateLimiter.refund`."""
+        try:
+            return super().refund(key, decision, cost)
+        finally:
+            with self._mutex:
+                self._book.returned(key)
+
+    def reset(self, key: str) -> None:
+        """Forget what ``key`` used. What other replicas have borrowed of it may still pass, or be given back."""
+        try:
+            super().reset(key)
+        finally:
+            with self._mutex:
+                self._book.forget(key)
+
+    def close(self) -> None:
+        """Give back what is left; then hits raise HubClosed. Closing the hub does the same."""
+        if not self._hub.closed:
+            self._borrower.give_back()
+
+    def _refund(self, key: str, decision: Decision, cost: int) -> Any:
+        return self._book.refund(key, decision, cost)
+
+    def _counts_beside(self) -> bool:
+        return self._fallback is not None and self._fallback.counts_beside
+
+    def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
+        known = [self._known(key, cost, charge) for key, cost in pairs]
+        asked = [pair for pair, decision in zip(pairs, known, strict=True) if decision is None]
+        return merged(known, super()._with_fallback(asked, charge) if asked else [])
+
+    def _known(self, key: str, cost: int, charge: bool) -> Decision | None:
+        if charge:
+            return self._borrower.known(key, cost)
+        allowance = self._allowances.get(key)
+        return None if allowance is None else allowance.look(cost, self._monotonic())
+
+    def _ask(self, pairs: Pairs, charge: bool) -> Decided:
+        return [self._borrow(*pair) for pair in pairs] if charge else super()._ask(pairs, charge)
+
+    def _borrow(self, key: str, cost: int) -> Decision | StateError:
+        if cost > self.limits[0].capacity:  # nobody lends as much; the server knows what is left
+            return super()._ask(((key, cost),), False)[0]
+        try:
+            return self._borrower.decide(key, cost)
+        except HubClosed:
+            raise
+        except StateError as error:
+            return error
