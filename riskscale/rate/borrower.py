@@ -47,8 +47,10 @@ class Borrower:
         """The decision of whoever waits for units.
 
         Raises:
-            StateError: the key holds something else.
+            ArgumentError: the key is none.
+            StateError: it holds something else.
         """
+        self._loans.key_of(key)  # checked before anybody waits
         decision = self.known(key, cost)
         if decision is not None:
             return decision

@@ -43,6 +43,7 @@ class Borrower:
     def decide(self, key: str, cost: int) -> Decision:
         """The decision of whoever waits for units; see :meth:`riskscale.rate.borrower.Borrower.decide`."""
         self._check()
+        self._loans.key_of(key)  # checked before anybody waits
         answer: Future[Decision] = Future()
         with self.mutex:
             decision = self._decide(key, cost)
