@@ -166,10 +166,12 @@ class Book:
         waiting = sum(waiter.cost for waiter in allowance.waiters)
         want = allowance.estimate(waiting, self.life, self._most, now)
         ahead = sum(min(loan.left, want * max(0.0, loan.end - now) / self.life) for loan in allowance.loans)
-        want = max(waiting, 0 if is_plain or self.is_closed else round(want - ahead))
+        in_advance = bool(waiting or allowance.loans) and not (is_plain or self.is_closed)
+        want = max(waiting, round(want - ahead) if in_advance else 0)
         allowance.needing = allowance.waiters[0] if allowance.waiters else None
         allowance.need = allowance.needing.cost if allowance.needing else 1
         if not want:
+            allowance.postpone(math.inf)
             self._ended(allowance, now)
             return None
         return Wanted(allowance.key, allowance.need, max(allowance.need, min(want, self._most)))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import redis
 
 import riskscale.sync
 from riskscale import Limit
-from riskscale.rate.limit import Algorithm
+from riskscale.rate.limit import ALGORITHMS, Algorithm
 
 
 def say(**event: Any) -> None:
@@ -42,6 +46,29 @@ def rates(hub: riskscale.sync.Hub, count: int, per: float, algorithm: Algorithm,
     say(event="done")
 
 
+def leases(hub: riskscale.sync.Hub, count: int, per: float, seconds: float, folder: str) -> None:
+    """Spend what is borrowed of a limit of each algorithm; every unit used is in a file at once, with what is left."""
+    limiters = {
+        algorithm: riskscale.sync.LeasedRateLimiter(
+            hub, Limit(count, per=per, algorithm=algorithm), max_lease=count // 4
+        )
+        for algorithm in ALGORITHMS
+    }
+    until = time.monotonic() + seconds
+    with Path(folder, str(os.getpid())).open("wb", buffering=0) as file:
+        while time.monotonic() < until:
+            for algorithm, limiter in limiters.items():
+                began = time.time()
+                decision = limiter.hit("tenant")
+                ended = time.time()
+                if decision:
+                    allowance = limiter._allowances.get("tenant")
+                    left = sum(loan.left for loan in allowance.loans) if allowance else 0
+                    file.write(f"{algorithm} {began:.6f} {ended:.6f} {left}\n".encode())
+            time.sleep(random.random() / 500)
+    hub.close()
+
+
 def main() -> None:
     url, prefix, what, *rest = sys.argv[1:]
     hub = riskscale.sync.Hub(redis.Redis.from_url(url), key_prefix=prefix)
@@ -49,6 +76,8 @@ def main() -> None:
     sys.stdin.readline()  # all start together
     if what == "locks":
         locks(hub, int(rest[0]), float(rest[1]), rest[2:] == ["keep"])
+    elif what == "leases":
+        leases(hub, int(rest[0]), float(rest[1]), float(rest[2]), rest[3])
     else:
         rates(hub, int(rest[0]), float(rest[1]), rest[2], int(rest[3]))  # type: ignore[arg-type]
 
