@@ -12,7 +12,10 @@ asked for unit by unit, and has nothing to give back.
 from __future__ import annotations
 
 import math
+import os
+import weakref
 from collections import deque
+from functools import partial
 from typing import Any, NamedTuple
 
 from riskscale._core.base import own
@@ -81,11 +84,8 @@ class Allowance:
         """A decision, if a loan has the units; ``is_due`` then says whether it is time to ask for more."""
         for loan in self.loans:
             if cost <= loan.left and now < loan.end:
-                self.is_due = (
-                    (loan.left - cost <= loan.low or now >= loan.renew_at)
-                    and not self.is_asking
-                    and loan is self.loans[-1]
-                )
+                if loan.left - cost <= loan.low or now >= loan.renew_at:
+                    self.is_due = not self.is_asking and loan is self.loans[-1]
                 return self.take(loan, cost, now)
         return None
 
@@ -147,6 +147,8 @@ class Book:
         self.allowances: dict[str, Allowance] = {}
         self.is_closed = False
         self._ends: deque[tuple[float, Allowance]] = deque()
+        if hasattr(os, "register_at_fork"):  # a child must not spend again what its parent spends
+            os.register_at_fork(after_in_child=partial(_disown, weakref.ref(self)))
 
     def of(self, key: str) -> Allowance:
         """The one of ``key``, made where there is none."""
@@ -267,3 +269,9 @@ class Book:
         """Give back units that a hit spent: they count as used at the end of its loan."""
         self._plan.check_own(decision)
         return self._plan.give_back(key, int(decision.token.split(".")[1], 16), decision.token, cost)
+
+
+def _disown(of: weakref.ref[Book]) -> None:
+    book = of()
+    if book is not None:
+        book.allowances.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from os import getpid
 from typing import Any
 
 from riskscale._core.durations import MICRO, Duration
@@ -36,12 +35,12 @@ class LeasedRateLimiter(RateLimiter):
         self._book = Book(self._plan, most, life_us / MICRO)
         self._allowances = self._book.allowances
         self._borrower = Borrower(self._hub, LoanPlan(self._plan, life_us), self._book, self._counts_beside)
-        self._mutex, self._pid = self._borrower.mutex, getpid()
+        self._mutex = self._borrower.mutex
 
     def hit(self, key: str, cost: int = 1) -> Decision:
         """See :meth:`riskscale.LeasedRateLimiter.hit`."""
         allowance = self._allowances.get(key)
-        if allowance is not None and self._meter is None and type(cost) is int and cost > 0 and getpid() == self._pid:
+        if allowance is not None and self._meter is None and type(cost) is int and cost > 0:
             with self._mutex:
                 decision = allowance.spend(cost, self._monotonic())
                 if decision is not None:
