@@ -56,8 +56,9 @@ def test_the_example_of_the_locks(scratch_server: ServerProcess) -> None:
 
 
 def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
-    (example,) = blocks("python", (ROOT / "docs" / "limits.md").read_text())
-    assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
+    service, leased = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    assert ran(service, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
+    assert ran(leased, scratch_server) == "10000 90000\n"
 
 
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))

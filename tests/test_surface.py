@@ -12,6 +12,7 @@ import riskscale
 import riskscale.sync
 
 DIFFERENT = {("Hub", name) for name in ("aclose", "close", "spawn", "ask", "enter", "leave", "check_open")}
+DIFFERENT |= {("LeasedRateLimiter", "aclose"), ("LeasedRateLimiter", "close")}
 ASYNCIO_ONLY = {("RateLimiter", "coalesce"), ("RateLimiter", "timeout"), ("LeasedRateLimiter", "timeout")}
 
 

@@ -6,18 +6,18 @@ import asyncio
 from asyncio import get_running_loop
 from typing import Any
 
-from riskscale._core.durations import MICRO, Duration
+from riskscale._core.durations import Duration
 from riskscale.errors import HubClosed, StateError
+from riskscale.rate._leased import BaseLeased
 from riskscale.rate.borrower import Borrower
 from riskscale.rate.calls import Decided, Decision, Pairs, check_cost, only
 from riskscale.rate.fallback import OnError, merged
-from riskscale.rate.lending import LoanPlan, check_lease
+from riskscale.rate.lending import check_lease
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
-from riskscale.rate.loans import Book
 
 
-class LeasedRateLimiter(RateLimiter):
+class LeasedRateLimiter(BaseLeased, RateLimiter):
     """A limit that replicas share, most hits of which are decided here: units are borrowed, and spent without asking.
 
     What is borrowed is debited first, and counts as used at the end of its lease. So of units *used*, by all replicas,
@@ -62,10 +62,8 @@ class LeasedRateLimiter(RateLimiter):
     ) -> None:
         most, life_us = check_lease(limit, max_lease, lease_life)
         super().__init__(client, limit, name=name, tag=tag, timeout=timeout, on_error=on_error, replicas=replicas)
-        self._book = Book(self._plan, most, life_us / MICRO)
-        self._allowances = self._book.allowances
-        loans = LoanPlan(self._plan, life_us)
-        self._borrower = Borrower(self._hub, loans, self._book, self._counts_beside)
+        loans = self._open(most, life_us)
+        self._borrower: Borrower = Borrower(self._hub, loans, self._book, self._counts_beside)
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask for ``cost`` units for ``key``, here, and of the server where too few are left; see RateLimiter.hit.
@@ -105,22 +103,10 @@ class LeasedRateLimiter(RateLimiter):
         if not self._hub.closed:
             await asyncio.shield(self._hub.spawn(self._borrower.give_back()))
 
-    def _refund(self, key: str, decision: Decision, cost: int) -> Any:
-        return self._book.refund(key, decision, cost)
-
-    def _counts_beside(self) -> bool:
-        return self._fallback is not None and self._fallback.counts_beside
-
     async def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         known = [self._known(key, cost, charge) for key, cost in pairs]
         asked = [pair for pair, decision in zip(pairs, known, strict=True) if decision is None]
         return merged(known, await super()._with_fallback(asked, charge) if asked else [])
-
-    def _known(self, key: str, cost: int, charge: bool) -> Decision | None:
-        if charge:
-            return self._borrower.known(key, cost)
-        allowance = self._allowances.get(key)
-        return None if allowance is None else allowance.look(cost, self._monotonic())
 
     async def _send(self, pairs: Pairs, charge: bool) -> Decided:
         if not charge:

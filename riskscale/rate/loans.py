@@ -196,12 +196,15 @@ class Book:
             if needing is not None and not needing.answer.done():  # the server admitted it, however late that is heard
                 needing.answer.set_result(allowance.take(loan, needing.cost, now))
         for waiter in allowance.waiters:
-            if not waiter.answer.done():
-                decision = allowance.spend(waiter.cost, now)
-                if decision is None and refusal is not None and waiter.cost >= refusal.cost:
-                    decision = allowance.refuse(refusal, waiter.cost, now)
-                if decision is not None:
-                    waiter.answer.set_result(decision)
+            if waiter.answer.done():
+                continue
+            decision = allowance.spend(waiter.cost, now)
+            if refusal is not None and decision is None and waiter.cost >= refusal.cost:
+                decision = allowance.refuse(refusal, waiter.cost, now)
+            if decision is not None:
+                waiter.answer.set_result(decision)
+            elif refusal is None:
+                break  # nobody passes one that came before: the next request is for what it needs
         self._ended(allowance, sent)
 
     def failed(self, allowance: Allowance, error: Exception, now: float) -> None:

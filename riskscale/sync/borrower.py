@@ -15,8 +15,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from riskscale._core.call import Finish, Flow
-from riskscale.errors import HubClosed
-from riskscale.rate.calls import Decision
+from riskscale.errors import HubClosed, StateError
+from riskscale.rate.calls import Decided, Decision, Pairs
 from riskscale.rate.lending import LoanPlan
 from riskscale.rate.loans import Allowance, Book, Loan, Waiter
 from riskscale.sync.hub import Hub
@@ -40,25 +40,25 @@ class Borrower:
         with self.mutex:
             return self._decide(key, cost)
 
-    def decide(self, key: str, cost: int) -> Decision:
-        """The decision of whoever waits for units; see :meth:`riskscale.rate.borrower.Borrower.decide`."""
+    def decide(self, pairs: Pairs) -> Decided:
+        """The decisions of whoever waits for units, or that a key holds something else; in as few calls as they fit."""
         self._check()
-        self._loans.key_of(key)  # checked before anybody waits
-        answer: Future[Decision] = Future()
+        for key, _ in pairs:
+            self._loans.key_of(key)  # checked before anybody waits
+        answers: list[Future[Decision]] = [Future() for _ in pairs]
         with self.mutex:
-            decision = self._decide(key, cost)
-            if decision is not None:
-                return decision
-            allowance = self._book.of(key)
-            allowance.waiters.append(Waiter(cost, answer))
-            is_first, allowance.is_asking = not allowance.is_asking, True
+            mine = [each for pair, answer in zip(pairs, answers, strict=True) if (each := self._join(*pair, answer))]
         try:
-            if is_first:
-                self._hub.drive(self._borrow([allowance]))
-            return answer.result()
+            while mine:
+                batch, mine = mine[: self._loans.most], mine[self._loans.most :]
+                self._hub.drive(self._borrow(batch))
+            return [_outcome(answer) for answer in answers]
         finally:
             with self.mutex:
-                answer.cancel()
+                for answer in answers:
+                    answer.cancel()
+                for allowance in mine:  # interrupted: others may wait for them by now
+                    self._leave_to_the_thread(allowance)
 
     def ask(self, allowance: Allowance) -> None:
         """Have more asked for, unless that is under way. The mutex is held."""
@@ -80,6 +80,17 @@ class Borrower:
         self._hub.check_open()
         if self._book.is_closed:
             raise HubClosed("the limiter is closed")
+
+    def _join(self, key: str, cost: int, answer: Future[Decision]) -> Allowance | None:
+        """Decide, or wait; the allowance that nobody asks for yet."""
+        decision = self._decide(key, cost)
+        if decision is not None:
+            answer.set_result(decision)
+            return None
+        allowance = self._book.of(key)
+        allowance.waiters.append(Waiter(cost, answer))
+        is_first, allowance.is_asking = not allowance.is_asking, True
+        return allowance if is_first else None
 
     def _decide(self, key: str, cost: int) -> Decision | None:
         decision = self._book.decide(key, cost, self._hub.monotonic())
@@ -158,3 +169,12 @@ class Borrower:
                     break
                 first = self._work.get_nowait()
         return batch
+
+
+def _outcome(answer: Future[Decision]) -> Decision | StateError:
+    try:
+        return answer.result()
+    except HubClosed:
+        raise
+    except StateError as error:
+        return error

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from riskscale._core.durations import MICRO, Duration
-from riskscale.errors import HubClosed, StateError
+from riskscale._core.durations import Duration
+from riskscale.rate._leased import BaseLeased
 from riskscale.rate.calls import Decided, Decision, Pairs, check_cost, only
 from riskscale.rate.fallback import OnError, merged
-from riskscale.rate.lending import LoanPlan, check_lease
+from riskscale.rate.lending import check_lease
 from riskscale.rate.limit import Limit
-from riskscale.rate.loans import Book
 from riskscale.sync.borrower import Borrower
 from riskscale.sync.rate import RateLimiter
 
 
-class LeasedRateLimiter(RateLimiter):
+class LeasedRateLimiter(BaseLeased, RateLimiter):
     """A limit that replicas share, most hits of which are decided here; see :class:`riskscale.LeasedRateLimiter`."""
 
     def __init__(
@@ -32,9 +31,8 @@ class LeasedRateLimiter(RateLimiter):
     ) -> None:
         most, life_us = check_lease(limit, max_lease, lease_life)
         super().__init__(client, limit, name=name, tag=tag, on_error=on_error, replicas=replicas)
-        self._book = Book(self._plan, most, life_us / MICRO)
-        self._allowances = self._book.allowances
-        self._borrower = Borrower(self._hub, LoanPlan(self._plan, life_us), self._book, self._counts_beside)
+        loans = self._open(most, life_us)
+        self._borrower: Borrower = Borrower(self._hub, loans, self._book, self._counts_beside)
         self._mutex = self._borrower.mutex
 
     def hit(self, key: str, cost: int = 1) -> Decision:
@@ -70,32 +68,15 @@ class LeasedRateLimiter(RateLimiter):
         if not self._hub.closed:
             self._borrower.give_back()
 
-    def _refund(self, key: str, decision: Decision, cost: int) -> Any:
-        return self._book.refund(key, decision, cost)
-
-    def _counts_beside(self) -> bool:
-        return self._fallback is not None and self._fallback.counts_beside
-
     def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
         known = [self._known(key, cost, charge) for key, cost in pairs]
         asked = [pair for pair, decision in zip(pairs, known, strict=True) if decision is None]
         return merged(known, super()._with_fallback(asked, charge) if asked else [])
 
-    def _known(self, key: str, cost: int, charge: bool) -> Decision | None:
-        if charge:
-            return self._borrower.known(key, cost)
-        allowance = self._allowances.get(key)
-        return None if allowance is None else allowance.look(cost, self._monotonic())
-
     def _ask(self, pairs: Pairs, charge: bool) -> Decided:
-        return [self._borrow(*pair) for pair in pairs] if charge else super()._ask(pairs, charge)
-
-    def _borrow(self, key: str, cost: int) -> Decision | StateError:
-        if cost > self.limits[0].capacity:  # nobody lends as much; the server knows what is left
-            return super()._ask(((key, cost),), False)[0]
-        try:
-            return self._borrower.decide(key, cost)
-        except HubClosed:
-            raise
-        except StateError as error:
-            return error
+        if not charge:
+            return super()._ask(pairs, charge)
+        most = self.limits[0].capacity  # nobody lends more; the server knows what is left
+        too_much, rest = [pair for pair in pairs if pair[1] > most], [pair for pair in pairs if pair[1] <= most]
+        never, decided = iter(super()._ask(too_much, False) if too_much else []), iter(self._borrower.decide(rest))
+        return [next(never) if cost > most else next(decided) for _, cost in pairs]

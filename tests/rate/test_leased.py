@@ -14,7 +14,7 @@ import pytest
 import redis
 
 import riskscale.sync
-from riskscale import ArgumentError, Hub, HubClosed, LeasedRateLimiter, Limit, RateLimiter, StateError
+from riskscale import ArgumentError, Decision, Hub, HubClosed, LeasedRateLimiter, Limit, RateLimiter, StateError
 from riskscale.rate.limit import ALGORITHMS
 from riskscale.testing import Outage, ServerProcess, VirtualClock
 from riskscale.testing.clock import START_US
@@ -321,13 +321,29 @@ def test_threads_share_what_one_of_them_borrowed(sync_hub: riskscale.sync.Hub, m
 
 
 def test_a_lone_thread(sync_hub: riskscale.sync.Hub) -> None:
-    limiter = riskscale.sync.LeasedRateLimiter(sync_hub, Limit(20, per=60), lease_life=1)
+    limiter = riskscale.sync.LeasedRateLimiter(sync_hub, Limit(20, per=60), max_lease=1, lease_life=1)
     decisions = [limiter.hit("a") for _ in range(21)]
     assert [bool(each) for each in decisions] == [True] * 20 + [False]
     assert limiter.refund("a", decisions[3]) == 1 and limiter.refund("a", decisions[3]) == 0
     assert limiter.hit("a") and not limiter.peek("a") and limiter.hit("a", 21).retry_after == math.inf
     limiter.reset("a")
     assert [bool(each) for each in limiter.hit_many(["a", ("a", 19), "a"])] == [True, True, False]
+
+
+def test_many_in_one_call(sync_hub: riskscale.sync.Hub, raw_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync_hub.preload()
+    limiter = riskscale.sync.LeasedRateLimiter(sync_hub, MINUTE)
+    key = limiter._plan.keys("bad")[0]
+    raw_client.hset(key, "a", "b")
+    raw_client.pexpire(key, 60_000)
+    line = Counted(sync_hub.client, monkeypatch)
+    items = [*(f"t{n}" for n in range(100)), "t5", ("t6", 2000), "bad"]
+    results = limiter.hit_many(items, return_exceptions=True)
+    assert line.calls == 2, "one to borrow, and one for what nobody lends"
+    assert all(results[:101]) and isinstance(results[102], StateError)
+    assert isinstance(results[101], Decision) and results[101].retry_after == math.inf
+    with pytest.raises(StateError):
+        limiter.hit("bad")
 
 
 def test_the_thread_ends_when_there_is_nothing_to_look_after(sync_hub: riskscale.sync.Hub) -> None:
