@@ -400,6 +400,9 @@ async def test_without_the_server_what_is_borrowed_is_spent_first(scratch_server
                 assert sum(map(bool, found)) == {"allow": 5, "deny": 0, "local": 2}[on_error]
         while on_error != "raise" and (await limiter.hit("b")).degraded:
             await asyncio.sleep(0.01)
+        if on_error == "local":
+            assert [bool(await limiter.hit("c")) for _ in range(3)] == [True, True, False], "beside the server"
+            assert not any(loan.left for loan in limiter._allowances["c"].loans), "nothing is borrowed past the share"
 
 
 def test_without_the_server_in_threads(scratch_server: ServerProcess) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riskscale._core.scripts import script
 from riskscale.rate._model import MODELS, Gcra, RateModel, hit, interval, lend
 from riskscale.rate.limit import ALGORITHMS, Algorithm, Limit
 from tests.rate.machine import limits
@@ -130,6 +133,25 @@ def test_gcra_a_refund_knows_of_the_loan_that_ends_last() -> None:
     assert lend(state, limit, 1, 1, 10, now).granted == 1
     assert state.refund(limit, 5, now, now) == 0
     assert hit([state], [limit], 20, now + 10)[0].retry_us == 1, "with the unit lent it would have been 21 at once"
+
+
+@pytest.mark.parametrize(
+    ("argument", "keys", "words"),
+    [
+        ("life_us", 1, ["sliding_log", 3, 1000, 0, 1001, 1, 1, 10**15]),
+        ("KEYS", 0, ["sliding_log", 3, 1000, 0, 500, 10**15]),
+        ("ARGV", 2, ["sliding_log", 3, 1000, 0, 500, 1, 1, 10**15]),
+        ("want", 1, ["sliding_log", 3, 1000, 0, 500, 1, 0, 10**15]),
+        ("burst", 1, ["sliding_log", 3, 1000, 3, 500, 1, 1, 10**15]),
+    ],
+)
+def test_a_malformed_request_lends_nothing(
+    raw_client: Any, prefix: str, argument: str, keys: int, words: list[Any]
+) -> None:
+    names = [f"{prefix}{number}" for number in range(keys)]
+    with pytest.raises(redis.ResponseError, match=f"^RSARG {argument} "):
+        raw_client.eval(script("rate.lease").text, keys, *names, *words)
+    assert not raw_client.exists(*names) if names else True
 
 
 def check_promise(limit: Limit, used: list[tuple[int, int]], windows: set[int]) -> None:
