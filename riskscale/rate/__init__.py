@@ -5,6 +5,7 @@ from riskscale.rate.calls import Decision
 from riskscale.rate.leased import LeasedRateLimiter
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
+from riskscale.rate.multi import MultiDecision, MultiRateLimiter
 from riskscale.rate.tenant import TenantRateLimiter
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "InMemoryRateLimitBackend",
     "LeasedRateLimiter",
     "Limit",
+    "MultiDecision",
+    "MultiRateLimiter",
     "RateLimiter",
     "RedisRateLimitBackend",
     "TenantRateLimiter",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
-from riskscale.rate._facade import BaseRateLimiter
+from riskscale.rate._facade import BaseLimiter
 from riskscale.rate.calls import Decision
 from riskscale.rate.lending import LoanPlan
 from riskscale.rate.loans import Book
 
 
-class BaseLeased(BaseRateLimiter):
+class BaseLeased(BaseLimiter):
     """See :class:`riskscale.LeasedRateLimiter`."""
 
     _borrower: Any
@@ -33,6 +32,3 @@ class BaseLeased(BaseRateLimiter):
             return known
         allowance = self._allowances.get(key)
         return None if allowance is None else allowance.look(cost, self._monotonic())
-
-    def _refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
-        return self._book.refund(key, decision, cost)

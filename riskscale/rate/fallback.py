@@ -9,35 +9,32 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
-
-from redis import exceptions as client
 
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
-from riskscale.errors import ArgumentError
+from riskscale.errors import ArgumentError, StateError
 from riskscale.rate._model import MODELS, RateModel, hit
-from riskscale.rate.calls import Decided, Decision, Pairs
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject, binding
 from riskscale.rate.limit import Limit
 
 log = logging.getLogger("riskscale.rate")
 
 OnError = Literal["raise", "allow", "deny", "local"]
 GONE: Final = (
-    client.ConnectionError,
-    client.TimeoutError,
-    client.BusyLoadingError,
-    client.ClusterDownError,
-    client.OutOfMemoryError,
-    client.ReadOnlyError,
-    OSError,
-    TimeoutError,
+    "ConnectionError",
+    "TimeoutError",
+    "BusyLoadingError",
+    "ClusterDownError",
+    "OutOfMemoryError",
+    "ReadOnlyError",
 )
-"""Errors that say nothing of the request: the server is away, loading, full, or a replica now."""
+"""Errors of a client that say nothing of the request: the server is away, loading, full, or a replica now."""
 RETRY = 0.25
 """Seconds between attempts to reach a server that is away; meanwhile nobody waits for it."""
 
@@ -45,34 +42,26 @@ RETRY = 0.25
 class Shares:
     """The same limits in this process, each for its part of the replicas."""
 
-    def __init__(self, limits: Sequence[Limit], replicas: int) -> None:
-        self.limits = [_share(limit, replicas) for limit in limits]
-        self._states: ExpiringStore[_States] = ExpiringStore(lambda: _States(self.limits))
+    def __init__(self, plan: Plan, replicas: int) -> None:
+        self.limits = [_share(limit, replicas) for limit in plan.limits]
+        self._keys = plan.keys
+        self._stores: list[ExpiringStore[RateModel]] = [ExpiringStore(MODELS[each.algorithm]) for each in plan.limits]
         self._mutex = threading.Lock()
 
-    def hit(self, key: str, cost: int, now_us: int, charge: bool) -> tuple[int, int, int]:
-        """``retry_us``, ``remaining`` and ``reset_us``, as a script replies them."""
+    def hit(self, subject: Subject, cost: int, now_us: int, charge: bool) -> tuple[tuple[int, int, int], int]:
+        """``retry_us``, ``remaining`` and ``reset_us`` as a script replies them, and which limit says so."""
         with self._mutex:
-            outcomes = hit(self._states.get(key, now_us).models, self.limits, cost, now_us, charge)
-        waits = [outcome.retry_us for outcome in outcomes]
-        retry_us = -1 if -1 in waits else max(waits)
-        return retry_us, min(each.remaining for each in outcomes), max(each.reset_us for each in outcomes)
+            outcomes = hit(self._states(subject, now_us), self.limits, cost, now_us, charge)
+        return binding([number for outcome in outcomes for number in outcome])
 
-    def refund(self, key: str, cost: int, at_us: int, now_us: int) -> int:
+    def refund(self, subject: Subject, cost: int, at_us: int, now_us: int) -> int:
         """The units that came back."""
         with self._mutex:
-            models = self._states.get(key, now_us).models
-            pairs = zip(models, self.limits, strict=True)
+            pairs = zip(self._states(subject, now_us), self.limits, strict=True)
             return min(model.refund(limit, cost, at_us, now_us) for model, limit in pairs)
 
-
-class _States:
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        self.models: list[RateModel] = [MODELS[limit.algorithm]() for limit in limits]
-
-    @property
-    def expires_us(self) -> int:
-        return max(model.expires_us for model in self.models)
+    def _states(self, subject: Subject, now_us: int) -> list[RateModel]:
+        return [store.get(key, now_us) for store, key in zip(self._stores, self._keys(subject), strict=True)]
 
 
 def _share(limit: Limit, replicas: int) -> Limit:
@@ -81,11 +70,28 @@ def _share(limit: Limit, replicas: int) -> Limit:
     return replace(limit, count=max(1, limit.count // replicas), burst=burst)
 
 
+def gone() -> tuple[type[Exception], ...]:
+    """The classes of such errors, of every client that is loaded: valkey-py has its own."""
+    loaded = filter(None, map(sys.modules.get, ("redis.exceptions", "valkey.exceptions")))
+    return OSError, *(getattr(module, name) for module in loaded for name in GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Some items of one call: what is ``settled`` without the server (None: not yet), and what it is ``asked``."""
+
+    settled: Sequence[Decision | None]
+    asked: Pairs
+    charge: bool
+    shared: Decided
+    """Where the share was asked first: its grants for what is ``asked``."""
+
+
 class Fallback:
     """Of one limiter.
 
     Args:
-        limits: of the limiter.
+        plan: of the limiter.
         on_error: what to do when the server is gone.
         replicas: for "local": how many share the limits.
         monotonic: seconds.
@@ -94,7 +100,7 @@ class Fallback:
 
     def __init__(
         self,
-        limits: Sequence[Limit],
+        plan: Plan,
         on_error: OnError,
         replicas: int | None,
         monotonic: Callable[[], float],
@@ -104,9 +110,9 @@ class Fallback:
             raise ArgumentError("on_error", f"must be one of {', '.join(get_args(OnError))}")
         if (on_error == "local") != (replicas is not None):
             raise ArgumentError("replicas", "is needed with on_error='local', and only there")
-        self._limits, self._on_error, self._monotonic = limits, on_error, monotonic
-        self._shares = None if replicas is None else Shares(limits, integer(replicas, "replicas", 1, 10**6))
-        self._window = max(limit.window_us for limit in limits) / MICRO
+        self._plan, self._on_error, self._monotonic = plan, on_error, monotonic
+        self._shares = None if replicas is None else Shares(plan, integer(replicas, "replicas", 1, 10**6))
+        self._window = max(limit.window_us for limit in plan.limits) / MICRO
         self._recovered = recovered
         self._is_down, self._down_since = False, 0.0
         self._again_at = self._both_until = -math.inf
@@ -122,45 +128,52 @@ class Fallback:
         """Whether the shares count beside the server, as they do for one window after an outage."""
         return self._shares is not None and self._monotonic() < self._both_until
 
-    def begin(self, pairs: Pairs, charge: bool) -> tuple[list[Decision | None], Pairs]:
-        """What is decided without the server (None: not yet), and the items to ask it for."""
+    def begin(self, pairs: Pairs, charge: bool) -> Attempt:
+        """Before the server is asked."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return [self._decide(key, cost, charge) for key, cost in pairs], []
+            return Attempt([self._decide(key, cost, charge) for key, cost in pairs], [], charge, [])
         self._again_at = now + RETRY  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
-            return [None] * len(pairs), pairs
-        settled: list[Decision | None] = []
-        for key, cost in pairs:
-            decision = self._decide(key, cost, charge)
-            settled.append(None if decision.allowed else decision)
-        return settled, [pair for pair, decision in zip(pairs, settled, strict=True) if decision is None]
+            return Attempt([None] * len(pairs), pairs, charge, [])
+        decisions = [self._decide(key, cost, charge) for key, cost in pairs]
+        settled = [None if decision.allowed else decision for decision in decisions]
+        shared: Decided = [decision for decision in decisions if decision.allowed]
+        asked = [pair for pair, decision in zip(pairs, decisions, strict=True) if decision.allowed]
+        return Attempt(settled, asked, charge, shared)
 
-    def failed(self, error: Exception, settled: Sequence[Decision | None], pairs: Pairs, charge: bool) -> Decided:
+    def failed(self, error: Exception, attempt: Attempt) -> Decided:
         """The server is gone: decide what was asked of it, or raise ``error``."""
         now = self._monotonic()
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
             self._down_since = now
-        counted = self.counts_beside
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
-        rest: Decided = [self._decide(key, cost, charge and not counted) for key, cost in pairs]
-        return merged(settled, rest)
+        here = attempt.shared or [self._decide(key, cost, attempt.charge) for key, cost in attempt.asked]
+        return merged(attempt.settled, here)
 
-    def answered(self, settled: Sequence[Decision | None], decided: Decided, charge: bool) -> Decided:
+    def answered(self, attempt: Attempt, decided: Decided) -> Decided:
         """The server is there: its decisions, and those that were made without it."""
         now = self._monotonic()
         if self._is_down:
             log.warning("limits are decided by the server again")
             self._is_down, self._both_until = False, now + self._window
             self._recovered(now - self._down_since)
-        if self._shares is not None and charge and now < self._both_until:
-            for each in decided:
-                if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
-                    self._shares.refund(each.key, each.cost, self._now_us(), self._now_us())
-        return merged(settled, decided)
+        if attempt.charge and now < self._both_until:
+            decided = [self._within_share(each, bool(attempt.shared)) for each in decided]
+        return merged(attempt.settled, decided)
+
+    def _within_share(self, decided: Decision | StateError, has_share: bool) -> Decision | StateError:
+        """The share counts what the server admits meanwhile, and nothing else."""
+        if self._shares is None or isinstance(decided, StateError) or decided.allowed == has_share:
+            return decided
+        if has_share:
+            self._shares.refund(decided.subject, decided.cost, self._now_us(), self._now_us())
+            return decided
+        local = self._decide(decided.subject, decided.cost, True)
+        return decided if local.allowed else local
 
     def refund(self, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""
@@ -168,28 +181,19 @@ class Fallback:
             return 0
         now_us = self._now_us()
         at_us = now_us - max(0, round((time.time() - decision.at) * MICRO))
-        return self._shares.refund(decision.key, cost, at_us, now_us)
+        return self._shares.refund(decision.subject, cost, at_us, now_us)
 
     def _now_us(self) -> int:
         return int(self._monotonic() * MICRO)
 
-    def _decide(self, key: str, cost: int, charge: bool) -> Decision:
-        retry_after, remaining, reset_us = 0.0 if self._on_error == "allow" else RETRY, 0, 0
+    def _decide(self, subject: Subject, cost: int, charge: bool) -> Decision:
+        retry_after, remaining, reset_us, which = 0.0 if self._on_error == "allow" else RETRY, 0, 0, 0
         if self._shares is not None:
-            retry_us, remaining, reset_us = self._shares.hit(key, cost, self._now_us(), charge)
+            (retry_us, remaining, reset_us), which = self._shares.hit(subject, cost, self._now_us(), charge)
             retry_after = retry_us / MICRO if retry_us >= 0 else RETRY  # too much for a share, perhaps not for all
-        return Decision(
-            allowed=retry_after == 0,
-            remaining=remaining,
-            retry_after=retry_after,
-            reset_after=reset_us / MICRO,
-            limit=self._limits[0],
-            at=time.time(),
-            key=key,
-            cost=cost,
-            token=self._new_token() if charge and retry_after == 0 and self._shares is not None else "",
-            degraded=True,
-        )
+        token = self._new_token() if charge and retry_after == 0 and self._shares is not None else ""
+        reset_after = reset_us / MICRO
+        return self._plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), token, True)
 
     def _new_token(self) -> str:
         """It can be given back once, while it counts."""

@@ -10,7 +10,7 @@ from riskscale._core.durations import Duration
 from riskscale.errors import HubClosed, StateError
 from riskscale.rate._leased import BaseLeased
 from riskscale.rate.borrower import Borrower
-from riskscale.rate.calls import Decided, Decision, Pairs, check_cost, only
+from riskscale.rate.calls import Decided, Decision, Pairs, Subject, check_cost, only
 from riskscale.rate.fallback import OnError, merged
 from riskscale.rate.lending import check_lease
 from riskscale.rate.limit import Limit
@@ -130,3 +130,6 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
             raise
         except StateError as error:
             return error
+
+    async def _give_back(self, subject: Subject, decision: Decision, cost: int) -> int:
+        return await self._hub.run(self._book.refund(subject, decision, cost))

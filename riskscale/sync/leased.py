@@ -6,7 +6,7 @@ from typing import Any
 
 from riskscale._core.durations import Duration
 from riskscale.rate._leased import BaseLeased
-from riskscale.rate.calls import Decided, Decision, Pairs, check_cost, only
+from riskscale.rate.calls import Decided, Decision, Pairs, Subject, check_cost, only
 from riskscale.rate.fallback import OnError, merged
 from riskscale.rate.lending import check_lease
 from riskscale.rate.limit import Limit
@@ -73,10 +73,13 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
         asked = [pair for pair, decision in zip(pairs, known, strict=True) if decision is None]
         return merged(known, super()._with_fallback(asked, charge) if asked else [])
 
-    def _ask(self, pairs: Pairs, charge: bool) -> Decided:
+    def _send(self, pairs: Pairs, charge: bool) -> Decided:
         if not charge:
-            return super()._ask(pairs, charge)
+            return super()._send(pairs, charge)
         most = self.limits[0].capacity  # nobody lends more; the server knows what is left
         too_much, rest = [pair for pair in pairs if pair[1] > most], [pair for pair in pairs if pair[1] <= most]
-        never, decided = iter(super()._ask(too_much, False) if too_much else []), iter(self._borrower.decide(rest))
+        never, decided = iter(super()._send(too_much, False) if too_much else []), iter(self._borrower.decide(rest))
         return [next(never) if cost > most else next(decided) for _, cost in pairs]
+
+    def _give_back(self, subject: Subject, decision: Decision, cost: int) -> int:
+        return self._hub.run(self._book.refund(subject, decision, cost))
