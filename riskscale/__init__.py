@@ -28,6 +28,7 @@ from riskscale.lock import (
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
+    LeasedRateLimiter,
     Limit,
     MultiDecision,
     MultiRateLimiter,
@@ -58,6 +59,7 @@ __all__ = [
     "InMemoryRateLimitBackend",
     "Lease",
     "LeaseLost",
+    "LeasedRateLimiter",
     "Limit",
     "Lock",
     "LockInfo",

@@ -14,11 +14,12 @@ local full_us = burst * interval
 local KEPT_US = full_us + 60000000
 local MOST = 9007199254740992
 local function load()
-  local text, known = text_of(KEY), redis.pcall('HMGET', OPEN, '!', token, '!!')
-  local tat = text == '' and 0 or integer(text, 0, MOST)
+  local tat, lent = read_bucket(text_of(KEY))
+  local known = redis.pcall('HMGET', OPEN, '!', token, '!!')
   local last = redis.pcall('ZREVRANGE', STARTS, '0', '0', 'WITHSCORES')
   if not tat or known.err or last.err then return nil end
   local state = { tat = math.max(tat, now_us), lowered = tonumber(known[1] or 0), reach_us = tonumber(known[2]) }
+  state.lent_us = lent
   state.start_us, state.last_us = tonumber(redis.call('ZSCORE', STARTS, token)), tonumber(last[2] or 0)
   local turn_us, older, newer = string.match(known[3] or '', '^(%d+) (%d+) (%d+)$')
   state.turn_us, state.older, state.newer = tonumber(turn_us or 0), tonumber(older or MOST), tonumber(newer or MOST)
@@ -26,9 +27,7 @@ local function load()
   state.is_stale = state.last_us > now_us and state.tat <= state.last_us
   return state
 end
-local function save(tat)
-  redis.call('SET', KEY, digits(tat), 'PX', life_ms(tat - now_us))
-end
+local function save(state) write_bucket(KEY, state.tat, state.lent_us) end
 local function keep(last_us)
   local life = life_ms(math.max(last_us - now_us, 0) + KEPT_US)
   redis.call('PEXPIRE', OPEN, life)

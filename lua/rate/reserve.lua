@@ -77,6 +77,21 @@ local function text_of(key)
   return type(text) == 'string' and text or nil
 end
 -- <<< _lib/strings
+-- >>> _lib/bucket
+-- The text of a gcra key: 'tat', or while something is lent 'tat/lent', where lent is the end of the loan that ends last.
+local function read_bucket(text)
+  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  if tat or not text then return tat, 0 end
+  local first, second = string.match(text, '^(%d+)/(%d+)$')
+  local lent = integer(second, 0, 9007199254740992)
+  return lent and integer(first, 0, 9007199254740992), lent
+end
+local function write_bucket(key, tat, lent)
+  local text = digits(tat)
+  if lent > now_us then text = text .. '/' .. digits(lent) end
+  redis.call('SET', key, text, 'PX', life_ms(tat - now_us))
+end
+-- <<< _lib/bucket
 -- >>> _lib/token
 -- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
 local function is_token(text)
@@ -116,11 +131,12 @@ local full_us = burst * interval
 local KEPT_US = full_us + 60000000
 local MOST = 9007199254740992
 local function load()
-  local text, known = text_of(KEY), redis.pcall('HMGET', OPEN, '!', token, '!!')
-  local tat = text == '' and 0 or integer(text, 0, MOST)
+  local tat, lent = read_bucket(text_of(KEY))
+  local known = redis.pcall('HMGET', OPEN, '!', token, '!!')
   local last = redis.pcall('ZREVRANGE', STARTS, '0', '0', 'WITHSCORES')
   if not tat or known.err or last.err then return nil end
   local state = { tat = math.max(tat, now_us), lowered = tonumber(known[1] or 0), reach_us = tonumber(known[2]) }
+  state.lent_us = lent
   state.start_us, state.last_us = tonumber(redis.call('ZSCORE', STARTS, token)), tonumber(last[2] or 0)
   local turn_us, older, newer = string.match(known[3] or '', '^(%d+) (%d+) (%d+)$')
   state.turn_us, state.older, state.newer = tonumber(turn_us or 0), tonumber(older or MOST), tonumber(newer or MOST)
@@ -128,9 +144,7 @@ local function load()
   state.is_stale = state.last_us > now_us and state.tat <= state.last_us
   return state
 end
-local function save(tat)
-  redis.call('SET', KEY, digits(tat), 'PX', life_ms(tat - now_us))
-end
+local function save(state) write_bucket(KEY, state.tat, state.lent_us) end
 local function keep(last_us)
   local life = life_ms(math.max(last_us - now_us, 0) + KEPT_US)
   redis.call('PEXPIRE', OPEN, life)
@@ -162,7 +176,7 @@ local start_us = math.max(now_us, state.last_us, due_us - full_us)
 if start_us - now_us > max_wait_us then return reply(start_us - now_us - max_wait_us, start_us) end
 
 state.tat = due_us
-save(state.tat) -- the first write: when memory is full it is what fails, and nothing has changed
+save(state) -- the first write: when memory is full it is what fails, and nothing has changed
 if state.is_stale then redis.call('DEL', OPEN, STARTS) end
 for _, old in ipairs(redis.call('ZRANGEBYSCORE', STARTS, '-inf', digits(now_us - KEPT_US), 'LIMIT', '0', '16')) do
   redis.call('ZREM', STARTS, old)

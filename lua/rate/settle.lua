@@ -5,7 +5,8 @@
 -- counted. So `tat` is lowered by the rest, and at most by max(reach - last start, min(reach - now, slack)). reach is `tat`
 -- as this reservation left it, less all by which it was lowered since, and at least start + cost * interval: nobody who
 -- came later found less. slack is the least, of those still to start, of what `tat` ran ahead of the start when it was
--- made, without its own units, less all by which it was lowered since. Of a reservation that is cancelled before its
+-- made, without its own units, less all by which it was lowered since. While something is lent by rate.lease, the end of
+-- the loan that ends last is such a start too, and there is no slack. Of a reservation that is cancelled before its
 -- start, what did not come back comes back when those that start after it are cancelled too. The promise of rate.reserve
 -- holds in any order of these.
 -- KEYS[1] key      string   <prefix>rs1:{<key>}:rate:<limiter>:<limit>:gcra
@@ -76,6 +77,21 @@ local function text_of(key)
   return type(text) == 'string' and text or nil
 end
 -- <<< _lib/strings
+-- >>> _lib/bucket
+-- The text of a gcra key: 'tat', or while something is lent 'tat/lent', where lent is the end of the loan that ends last.
+local function read_bucket(text)
+  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  if tat or not text then return tat, 0 end
+  local first, second = string.match(text, '^(%d+)/(%d+)$')
+  local lent = integer(second, 0, 9007199254740992)
+  return lent and integer(first, 0, 9007199254740992), lent
+end
+local function write_bucket(key, tat, lent)
+  local text = digits(tat)
+  if lent > now_us then text = text .. '/' .. digits(lent) end
+  redis.call('SET', key, text, 'PX', life_ms(tat - now_us))
+end
+-- <<< _lib/bucket
 -- >>> _lib/token
 -- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
 local function is_token(text)
@@ -115,11 +131,12 @@ local full_us = burst * interval
 local KEPT_US = full_us + 60000000
 local MOST = 9007199254740992
 local function load()
-  local text, known = text_of(KEY), redis.pcall('HMGET', OPEN, '!', token, '!!')
-  local tat = text == '' and 0 or integer(text, 0, MOST)
+  local tat, lent = read_bucket(text_of(KEY))
+  local known = redis.pcall('HMGET', OPEN, '!', token, '!!')
   local last = redis.pcall('ZREVRANGE', STARTS, '0', '0', 'WITHSCORES')
   if not tat or known.err or last.err then return nil end
   local state = { tat = math.max(tat, now_us), lowered = tonumber(known[1] or 0), reach_us = tonumber(known[2]) }
+  state.lent_us = lent
   state.start_us, state.last_us = tonumber(redis.call('ZSCORE', STARTS, token)), tonumber(last[2] or 0)
   local turn_us, older, newer = string.match(known[3] or '', '^(%d+) (%d+) (%d+)$')
   state.turn_us, state.older, state.newer = tonumber(turn_us or 0), tonumber(older or MOST), tonumber(newer or MOST)
@@ -127,9 +144,7 @@ local function load()
   state.is_stale = state.last_us > now_us and state.tat <= state.last_us
   return state
 end
-local function save(tat)
-  redis.call('SET', KEY, digits(tat), 'PX', life_ms(tat - now_us))
-end
+local function save(state) write_bucket(KEY, state.tat, state.lent_us) end
 local function keep(last_us)
   local life = life_ms(math.max(last_us - now_us, 0) + KEPT_US)
   redis.call('PEXPIRE', OPEN, life)
@@ -169,8 +184,8 @@ if rest_us < 0 then
 elseif not is_lost then
   local reach_us = math.max(start_us + cost * interval, (state.reach_us or 0) - state.lowered)
   local other_us = last_of_all()
-  local room_us = reach_us - math.max(other_us, now_us)
-  if other_us > now_us then
+  local room_us = reach_us - math.max(other_us, state.lent_us, now_us)
+  if other_us > now_us and state.lent_us <= now_us then
     local slack_us = math.min(state.turn_us > now_us and state.older or MOST, state.newer) - state.lowered
     room_us = math.max(room_us, math.min(reach_us - now_us, slack_us))
   end
@@ -187,14 +202,14 @@ redis.call('ZADD', STARTS, digits(stands and start_us or math.min(start_us, now_
 local last_us, last
 for _ = 1, 100 do
   last_us, last = last_of_all()
-  local owed = last_us > now_us and redis.call('HGET', OPEN, '!' .. last)
+  local owed = last_us > now_us and state.lent_us <= now_us and redis.call('HGET', OPEN, '!' .. last)
   if not owed then break end
   lower(math.min(tonumber(owed), state.tat - now_us))
   redis.call('ZADD', STARTS, digits(now_us), last)
   redis.call('HDEL', OPEN, '!' .. last)
 end
 redis.call('HSET', OPEN, '!', digits(state.lowered))
-save(state.tat)
+save(state)
 keep(last_us)
 if back_us > 0 then return { now_us, 1, math.min(cost - actual, math.ceil(back_us / interval)) } end
 return { now_us, 1, rest_us < 0 and cost - actual or 0 }

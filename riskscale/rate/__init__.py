@@ -2,6 +2,7 @@
 
 from riskscale.rate.backends import InMemoryRateLimitBackend, RedisRateLimitBackend
 from riskscale.rate.calls import Decision
+from riskscale.rate.leased import LeasedRateLimiter
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
 from riskscale.rate.multi import MultiDecision, MultiRateLimiter
@@ -11,6 +12,7 @@ from riskscale.rate.tenant import TenantRateLimiter
 __all__ = [
     "Decision",
     "InMemoryRateLimitBackend",
+    "LeasedRateLimiter",
     "Limit",
     "MultiDecision",
     "MultiRateLimiter",

@@ -32,7 +32,9 @@ class Booking:
 
     def __init__(self, plan: Plan, key: str, cost: int, max_wait: Duration | None) -> None:
         if not plan.is_reservable:
-            raise ArgumentError("limits", "must be one gcra limit for reserve(); use wait() with others")
+            raise ArgumentError(
+                "limits", "must be one gcra limit, and not leased, for reserve(); use wait() with others"
+            )
         longest = MAX_WINDOW_US if max_wait is None else microseconds(max_wait, "max_wait", 0, MAX_WINDOW_US)
         self.pairs = ((key, check_cost(cost)),)
         self._plan, self._key, self._cost = plan, key, cost

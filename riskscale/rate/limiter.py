@@ -60,7 +60,7 @@ class Limiter(BaseLimiter, Generic[K, D]):
         """
         pairs = ((self._plan.subject(key), check_cost(cost)),)
         if self._is_plain and self._kind is not None:
-            return only(cast("list[D | StateError]", await self._kind.hits(self._plan, pairs)))
+            return only(cast("list[D | StateError]", await self._kind.ask(self._plan, pairs)))
         return only(await self._decide(pairs, True))
 
     async def wait(self, key: K, cost: int = 1, timeout: Duration | None = None) -> D:
@@ -159,7 +159,7 @@ class Limiter(BaseLimiter, Generic[K, D]):
         if self._coalescer is None or not charge:
             return await self._hub.run(self._plan.hits(pairs, charge))
         slot = self._hub.slot_of(self._plan.keys(pairs[0][0])[0]) if self._by_slot else 0
-        return await self._coalescer.kind(self._plan, slot).hits(self._plan, pairs)
+        return await self._coalescer.kind(self._plan, slot).ask(self._plan, pairs)
 
     async def _give_back(self, subject: Subject, decision: Decision, cost: int) -> int:
         return await self._hub.run(self._plan.refund(subject, decision, cost))

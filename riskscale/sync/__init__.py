@@ -13,6 +13,7 @@ from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
+from riskscale.sync.leased import LeasedRateLimiter
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import MultiRateLimiter, RateLimiter
@@ -28,6 +29,7 @@ __all__ = [
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
     "Lease",
+    "LeasedRateLimiter",
     "Lock",
     "LuaLockBackend",
     "MultiLock",

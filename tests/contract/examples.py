@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "rate.sliding_window": (["sliding_window"], [*LIMIT, 1, 1]),
     "rate.fixed_window": (["fixed_window"], [*LIMIT, 1, 1]),
     "rate.all_of": (["gcra", "sliding_log"], [2, *RULES, 1, 1]),
+    "rate.lease": (["gcra"], ["gcra", *LIMIT, 3, 1_000_000, 1, 1]),
     "rate.refund": (["gcra", "gcra:refund:t", "sliding_log", "sliding_log:refund:t"], [2, *RULES, NOW, 1]),
     "rate.reserve": (RESERVED, [*LIMIT, 3, "r-1", 1, 60_000_000]),
     "rate.settle": (RESERVED, [*LIMIT, 3, "r-1", NOW, 2, 1]),

@@ -13,15 +13,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from riskscale._core.call import line
 from riskscale._core.scripts import script
-from riskscale.rate._model import Reservations, hit, interval
+from riskscale.rate._model import Reservations, hit, interval, lend
 from riskscale.rate.limit import Limit
-from tests.rate.machine import START
+from tests.rate.machine import START, words
 
 SERIAL = itertools.count()
 PARTS = st.integers(0, 99)
 """Of which a cost is made: mostly one that the burst admits."""
 LIMITS = st.builds(
-    lambda interval_us, burst: Limit(1, per=interval_us / 1e6, algorithm="gcra", burst=burst),
+    lambda interval_us, burst: Limit(12, per=12 * interval_us / 1e6, algorithm="gcra", burst=burst),
     st.sampled_from([1, 3, 10, 1000]),
     st.integers(1, 9),
 )
@@ -29,7 +29,7 @@ LIMITS = st.builds(
 
 @dataclass(frozen=True)
 class Charge:
-    """A hit, or a reservation."""
+    """A hit, a reservation, or what was lent and is used at its start."""
 
     start: int
     charged: int
@@ -119,8 +119,23 @@ class ReservationMachine(RuleBasedStateMachine):
         if outcome.retry_us == 0:
             self.made(f"h{next(SERIAL)}", self.now, cost)
 
+    @rule(need=PARTS, want=PARTS, life=st.integers(1, 12), used=st.integers(0, 12))
+    def lend(self, need: int, want: int, life: int, used: int) -> None:
+        """Units that somebody may use at any time until the loan ends, and does at one."""
+        need, want, life_us = self.cost(need), self.cost(want), min(life * interval(self.limit), self.limit.window_us)
+        lent = lend(self.model.gcra, self.limit, need, want, life_us, self.now)
+        if self.client is not None:
+            asked = (*words(self.limit), life_us, need, want, self.now)
+            reply = line(self.client.eval(script("rate.lease").text, 1, self.keys[0], *asked))
+            assert reply == [self.now, *lent]
+        if lent.granted:
+            self.made(f"l{next(SERIAL)}", self.now + lent.life_us * used // 12, lent.granted)
+
     def made(self, token: str, start: int, cost: int) -> None:
         self.charges[token], self.newest = Charge(start, cost, cost), start
+
+    def booked(self) -> list[Charge]:
+        return [each for token, each in self.charges.items() if token.startswith("r")]
 
     @rule(parts=st.lists(PARTS, min_size=1, max_size=4), wait=st.sampled_from([10, 10**6, 10**6]))
     def several_reserve(self, parts: list[int], wait: int) -> None:
@@ -130,7 +145,7 @@ class ReservationMachine(RuleBasedStateMachine):
     @rule(part=PARTS, wait=st.sampled_from([0, 1, 3]), repeats=st.booleans())
     def reserve(self, part: int, wait: int, repeats: bool) -> None:
         token, cost, wait = f"r{next(SERIAL)}", self.cost(part), wait * interval(self.limit)
-        last = max((each.start for each in self.charges.values() if each.units), default=0)
+        last = max((each.start for each in self.booked() if each.units), default=0)
         before = self.stored()
         booked = self.model.reserve(self.limit, token, cost, wait, self.now)
         self.agree(booked, "rate.reserve", token, cost, wait)
@@ -156,7 +171,7 @@ class ReservationMachine(RuleBasedStateMachine):
     @rule(part=PARTS, actual=st.sampled_from([0, 0, 0, 1, 2, 5, 12]), again=st.integers(0, 3), lost=st.booleans())
     def settle(self, part: int, actual: int, again: int, lost: bool) -> None:
         """``again``, if it is 0: perhaps one that is settled; ``lost``: so was the reply that told the start of it."""
-        tokens = [token for token, each in self.charges.items() if each.is_open or not again]
+        tokens = [token for token, each in self.charges.items() if token[0] != "l" and (each.is_open or not again)]
         if not tokens:
             return
         token = tokens[part % len(tokens)]
@@ -167,10 +182,11 @@ class ReservationMachine(RuleBasedStateMachine):
     @rule()
     def all_who_wait_give_up(self) -> None:
         """In the order of arrival; nothing of them is left."""
-        waiting = [token for token, each in self.charges.items() if each.is_open and each.start > self.now]
+        waiting = [t for t, each in self.charges.items() if t[0] == "r" and each.is_open and each.start > self.now]
         for token in waiting:
             self.settled(token, self.charges[token].start, self.charges[token].charged, 0)
-        if self.calm and not self.promise.debts and all(each.start <= self.now for each in self.charges.values()):
+        nothing_else = not self.promise.debts and self.model.gcra.lent <= self.now
+        if self.calm and nothing_else and all(each.start <= self.now for each in self.charges.values()):
             assert self.model.gcra.tat <= self.now + self.limit.capacity * interval(self.limit)
 
     def settled(self, token: str, start: int | None, cost: int, actual: int) -> None:
@@ -201,7 +217,7 @@ class ReservationMachine(RuleBasedStateMachine):
     def reset(self, seldom: int) -> None:
         if not self.calm and not seldom:
             self.client.delete(self.keys[0])
-            self.model.gcra.tat = 0
+            self.model.gcra.tat = self.model.gcra.lent = 0
 
     @invariant()
     def the_promise_holds(self) -> None:
