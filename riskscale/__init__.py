@@ -2,10 +2,12 @@
 
 from riskscale._core.hub import Hub
 from riskscale.breaker import BreakerInfo, BreakerPolicy, BreakerState, CircuitBreaker, Counts, Transition
+from riskscale.bulkhead import AdaptiveLimit, BulkheadExecutor, BulkheadStatus, SharedBulkhead
 from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
     ArgumentError,
+    BulkheadFull,
     CircuitOpen,
     HubClosed,
     LeaseLost,
@@ -28,11 +30,13 @@ from riskscale.lock import (
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
+    LeasedRateLimiter,
     Limit,
     MultiDecision,
     MultiRateLimiter,
     RateLimiter,
     RedisRateLimitBackend,
+    Reservation,
     TenantRateLimiter,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
@@ -42,10 +46,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AcquireTimeout",
+    "AdaptiveLimit",
     "ArgumentError",
     "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
+    "BulkheadExecutor",
+    "BulkheadFull",
+    "BulkheadStatus",
     "CircuitBreaker",
     "CircuitOpen",
     "Counts",
@@ -59,6 +67,7 @@ __all__ = [
     "InMemoryRateLimitBackend",
     "Lease",
     "LeaseLost",
+    "LeasedRateLimiter",
     "Limit",
     "Lock",
     "LockInfo",
@@ -73,10 +82,12 @@ __all__ = [
     "ReadWriteLock",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Reservation",
     "RiskscaleError",
     "Semaphore",
     "SemaphoreInfo",
     "Share",
+    "SharedBulkhead",
     "StaleFence",
     "StateError",
     "TenantRateLimiter",

@@ -65,9 +65,26 @@ def test_the_example_of_the_breakers(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == "open failure_rate 10\npayments True\n"
 
 
+def test_the_example_of_the_bulkheads(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "bulkheads.md").read_text())
+    assert ran(example, scratch_server) == "10 answers\nrefused: Bulkhead: max concurrent and queue full\n1 of 2\n"
+
+
+def test_the_example_of_leases(scratch_server: ServerProcess) -> None:
+    limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    (example,) = (each for each in limits if "LeasedRateLimiter" in each)
+    assert ran(example, scratch_server) == "10000 90000\n"
+
+
 def test_the_example_of_flask_limiter(scratch_server: ServerProcess) -> None:
     (example,) = blocks("python", (ROOT / "docs" / "integrations.md").read_text())
     assert ran(example, scratch_server) == "[200, 200, 429]\n"
+
+
+def test_the_example_of_reservations(scratch_server: ServerProcess) -> None:
+    limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    (example,) = (each for each in limits if "reserve(" in each)
+    assert ran(example, scratch_server) == "HELLO\nTrue\n"
 
 
 def test_the_example_of_several_limiters(scratch_server: ServerProcess) -> None:

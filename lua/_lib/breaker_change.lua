@@ -25,7 +25,7 @@ end
 -- The first write passes when memory is full, and then the rest passes too.
 local function save()
   if voided then redis.call('DEL', WINDOW, PROBES) end
-  local life = life_ms(math.max(0, until_us - now_us) + 3600000000)
+  local life = life_ms(math.max(0, until_us - now_us) + 7200000000)
   redis.call('PEXPIRE', BREAKER, life)
   if changed then
     redis.call('HSET', BREAKER, 'state', state, 'before', before, 'generation', digits(generation),

@@ -7,21 +7,24 @@ if known_state ~= 'closed' and known_state ~= 'open' and known_state ~= 'half_op
   return rsarg('state', 'must be closed, open, half_open, disabled or metrics_only')
 end
 if not known_us then return out_of_range('remaining_us', 0, 2678400000000) end
-local names = { 'consecutive', 'minimum', 'failure_ppm', 'slow_ppm', 'slow_us', 'quorum', 'window_us', 'open_us',
-  'growth_pct', 'max_open_us', 'permits', 'half_open_us', 'probe_us', 'drawn' }
 local lows = { 0, 1, 0, 0, 0, 1, 1000, 1000, 100, 1000, 1, 0, 1000, 0 }
 local highs = { 1000000000, 1000000000, 1000000, 1000000, 86400000000, 10000, 86400000000, 86400000000, 1000,
   86400000000, 1000, 86400000000, 86400000000, 1000 }
-local rules, written = {}, {}
+local read = {}
 for i = 1, 14 do
-  local value = integer(ARGV[AT + i - 1], lows[i], highs[i])
-  if not value then return out_of_range(names[i], lows[i], highs[i]) end
-  rules[names[i]] = value
-  if i < 14 then written[i] = digits(value) end
+  read[i] = integer(ARGV[AT + i - 1], lows[i], highs[i])
+  if not read[i] then
+    local names = { 'consecutive', 'minimum', 'failure_ppm', 'slow_ppm', 'slow_us', 'quorum', 'window_us', 'open_us',
+      'growth_pct', 'max_open_us', 'permits', 'half_open_us', 'probe_us', 'drawn' }
+    return out_of_range(names[i], lows[i], highs[i])
+  end
 end
-local mine = table.concat(written, ',')
+local rules = { consecutive = read[1], minimum = read[2], failure_ppm = read[3], slow_ppm = read[4], quorum = read[6],
+  window_us = read[7], open_us = read[8], growth_pct = read[9], max_open_us = read[10], permits = read[11],
+  half_open_us = read[12], probe_us = read[13], drawn = read[14] }
+local function mine() return table.concat(ARGV, ',', AT, AT + 12) end
 local function change(name, lasts_us, why, what)
-  policy = mine
+  policy = mine()
   go(name, lasts_us, node, why, what, '0')
 end
 local function open(why, what)
@@ -35,11 +38,11 @@ end
 local function meet()
   if known > generation then
     take(known_state, known, known_us)
-    policy = mine
+    policy = mine()
     note(node, 'restored', { 0, 0, 0 }, '0')
   elseif generation == 0 then
     take('closed', 1, 0)
-    policy, since_us, by = mine, now_us, node
+    policy, since_us, by = mine(), now_us, node
   end
   if until_us == 0 or until_us > now_us then return end
   if state == 'half_open' then open('half_open_timeout', trial)

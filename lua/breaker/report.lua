@@ -162,7 +162,7 @@ end
 -- The first write passes when memory is full, and then the rest passes too.
 local function save()
   if voided then redis.call('DEL', WINDOW, PROBES) end
-  local life = life_ms(math.max(0, until_us - now_us) + 3600000000)
+  local life = life_ms(math.max(0, until_us - now_us) + 7200000000)
   redis.call('PEXPIRE', BREAKER, life)
   if changed then
     redis.call('HSET', BREAKER, 'state', state, 'before', before, 'generation', digits(generation),
@@ -194,21 +194,24 @@ if known_state ~= 'closed' and known_state ~= 'open' and known_state ~= 'half_op
   return rsarg('state', 'must be closed, open, half_open, disabled or metrics_only')
 end
 if not known_us then return out_of_range('remaining_us', 0, 2678400000000) end
-local names = { 'consecutive', 'minimum', 'failure_ppm', 'slow_ppm', 'slow_us', 'quorum', 'window_us', 'open_us',
-  'growth_pct', 'max_open_us', 'permits', 'half_open_us', 'probe_us', 'drawn' }
 local lows = { 0, 1, 0, 0, 0, 1, 1000, 1000, 100, 1000, 1, 0, 1000, 0 }
 local highs = { 1000000000, 1000000000, 1000000, 1000000, 86400000000, 10000, 86400000000, 86400000000, 1000,
   86400000000, 1000, 86400000000, 86400000000, 1000 }
-local rules, written = {}, {}
+local read = {}
 for i = 1, 14 do
-  local value = integer(ARGV[AT + i - 1], lows[i], highs[i])
-  if not value then return out_of_range(names[i], lows[i], highs[i]) end
-  rules[names[i]] = value
-  if i < 14 then written[i] = digits(value) end
+  read[i] = integer(ARGV[AT + i - 1], lows[i], highs[i])
+  if not read[i] then
+    local names = { 'consecutive', 'minimum', 'failure_ppm', 'slow_ppm', 'slow_us', 'quorum', 'window_us', 'open_us',
+      'growth_pct', 'max_open_us', 'permits', 'half_open_us', 'probe_us', 'drawn' }
+    return out_of_range(names[i], lows[i], highs[i])
+  end
 end
-local mine = table.concat(written, ',')
+local rules = { consecutive = read[1], minimum = read[2], failure_ppm = read[3], slow_ppm = read[4], quorum = read[6],
+  window_us = read[7], open_us = read[8], growth_pct = read[9], max_open_us = read[10], permits = read[11],
+  half_open_us = read[12], probe_us = read[13], drawn = read[14] }
+local function mine() return table.concat(ARGV, ',', AT, AT + 12) end
 local function change(name, lasts_us, why, what)
-  policy = mine
+  policy = mine()
   go(name, lasts_us, node, why, what, '0')
 end
 local function open(why, what)
@@ -222,11 +225,11 @@ end
 local function meet()
   if known > generation then
     take(known_state, known, known_us)
-    policy = mine
+    policy = mine()
     note(node, 'restored', { 0, 0, 0 }, '0')
   elseif generation == 0 then
     take('closed', 1, 0)
-    policy, since_us, by = mine, now_us, node
+    policy, since_us, by = mine(), now_us, node
   end
   if until_us == 0 or until_us > now_us then return end
   if state == 'half_open' then open('half_open_timeout', trial)
@@ -265,7 +268,9 @@ for i = 1, n do
 end
 meet()
 local record = redis.call('HGET', NODES, node)
-local last, folds = tonumber(string.match(record or '', '^(%d+)|') or 0), false
+local last, seen_us = string.match(record or '0|0', '^(%d+)|(%d+)')
+last, seen_us = tonumber(last), tonumber(seen_us)
+local folds = false
 local function slices()
   local kept, old = {}, {}
   local fields = voided and {} or redis.call('HGETALL', WINDOW)
@@ -289,7 +294,7 @@ local function fold()
     local at = item.at - item.at % width
     if item[1] > 0 and at > now_us - rules.window_us then
       local field = digits(at)
-      local slice = kept[field] or { 0, 0, 0 }
+      local slice = kept[field] or { 0, 0, 0, is_new = true }
       kept[field], fresh[#fresh + 1] = slice, field
       for j = 1, 3 do slice[j], sum[j] = slice[j] + item[j], sum[j] + item[j] end
     end
@@ -306,14 +311,15 @@ end
 local function count_votes()
   local total, fields = votes, redis.call('HGETALL', NODES)
   for i = 1, #fields, 2 do
-    local seen_us, number, vote = string.match(fields[i + 1], '^%d+|(%d+)|(%d+)|([01])$')
-    local counts_still = tonumber(number) == generation and tonumber(seen_us) > now_us - rules.window_us
+    local seen, number, vote = string.match(fields[i + 1], '^%d+|(%d+)|(%d+)|([01])$')
+    local counts_still = tonumber(number) == generation and tonumber(seen) > now_us - rules.window_us
     if fields[i] ~= node and vote == '1' and counts_still then total = total + 1 end
   end
   return total
 end
+-- Expiry is renewed by the first report of a node in each half hour, and then lasts for longer than any may be silent.
 local function keep_node()
-  local keep_us = math.max(3600000000, rules.window_us)
+  local keep_us, half_us = math.max(3600000000, rules.window_us), 1800000000
   if not record then -- whoever comes sweeps up after those who have gone
     local fields = redis.call('HGETALL', NODES)
     for i = 1, #fields, 2 do
@@ -324,15 +330,19 @@ local function keep_node()
   end
   local vote = folds and votes or 0
   redis.call('HSET', NODES, node, table.concat({ digits(sequence), digits(now_us), digits(known), vote }, '|'))
-  redis.call('PEXPIRE', NODES, life_ms(keep_us))
+  if math.floor(seen_us / half_us) ~= math.floor(now_us / half_us) then
+    redis.call('PEXPIRE', NODES, life_ms(keep_us + half_us))
+  end
 end
 local function keep_window(kept, fresh, old)
+  local is_new = false
   for _, field in ipairs(old) do redis.call('HDEL', WINDOW, field) end
   for _, field in ipairs(fresh) do
     local slice = kept[field]
+    is_new = is_new or slice.is_new
     redis.call('HSET', WINDOW, field, table.concat({ digits(slice[1]), digits(slice[2]), digits(slice[3]) }, '|'))
   end
-  if #fresh > 0 then redis.call('PEXPIRE', WINDOW, life_ms(rules.window_us)) end
+  if is_new then redis.call('PEXPIRE', WINDOW, life_ms(2 * rules.window_us)) end
 end
 if sequence > last then
   local sum, kept, fresh, old, of

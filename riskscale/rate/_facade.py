@@ -98,6 +98,10 @@ class BaseLimiter:
             return None
         return decision.retry_after
 
+    def _refund_here(self, decision: Decision, cost: int) -> int:
+        """Of what was decided without the server."""
+        return self._fallback.refund(decision, cost) if self._fallback else 0
+
 
 def _outcome(decided: Decision | StateError) -> str:
     if isinstance(decided, StateError):

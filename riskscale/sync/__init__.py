@@ -1,6 +1,7 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
 from riskscale.sync.breaker import CircuitBreaker
+from riskscale.sync.bulkhead import BulkheadExecutor, SharedBulkhead
 from riskscale.sync.distributed import (
     DistributedLock,
     InMemoryLockBackend,
@@ -13,12 +14,15 @@ from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
+from riskscale.sync.leased import LeasedRateLimiter
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import MultiRateLimiter, RateLimiter
+from riskscale.sync.reservation import Reservation
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
+    "BulkheadExecutor",
     "CircuitBreaker",
     "DistributedLock",
     "Election",
@@ -27,6 +31,7 @@ __all__ = [
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
     "Lease",
+    "LeasedRateLimiter",
     "Lock",
     "LuaLockBackend",
     "MultiLock",
@@ -34,6 +39,8 @@ __all__ = [
     "RateLimiter",
     "ReadWriteLock",
     "RedisRateLimitBackend",
+    "Reservation",
     "Semaphore",
+    "SharedBulkhead",
     "TenantRateLimiter",
 ]

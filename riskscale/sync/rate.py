@@ -11,11 +11,14 @@ from riskscale._core.durations import Duration, seconds
 from riskscale._core.keys import check_name
 from riskscale.errors import StateError
 from riskscale.rate._facade import BaseLimiter
+from riskscale.rate.booking import Booking
 from riskscale.rate.calls import D, Decided, Decision, Pairs, Plan, Subject, check_cost, check_items, check_refund, only
 from riskscale.rate.fallback import OnError, gone, merged
 from riskscale.rate.limit import Limit
+from riskscale.rate.limited import Cost, Key
 from riskscale.rate.multi import MultiDecision, MultiPlan, decide, grouped, refund
 from riskscale.sync.hub import Hub, hub_of
+from riskscale.sync.reservation import Limited, Reservation
 
 K = TypeVar("K")
 
@@ -55,7 +58,7 @@ class Limiter(BaseLimiter, Generic[K, D]):
         subject = self._plan.subject(key)
         check_refund(subject, decision, cost)
         if decision.degraded:
-            return self._fallback.refund(decision, cost) if self._fallback else 0
+            return self._refund_here(decision, cost)
         try:
             return self._give_back(subject, decision, cost)
         finally:
@@ -86,15 +89,18 @@ class Limiter(BaseLimiter, Generic[K, D]):
         self._count(everything, charge, began)
         return cast("list[D | StateError]", everything)
 
-    def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
+    def _with_fallback(self, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         if self._fallback is None:
-            return self._send(pairs, charge)
+            return self._ask(pairs, charge, booking)
         attempt = self._fallback.begin(pairs, charge)
         try:
-            decided = self._send(attempt.asked, charge) if attempt.asked else None
+            decided = self._ask(attempt.asked, charge, booking) if attempt.asked else None
         except gone() as error:
             return self._fallback.failed(error, attempt)
         return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)
+
+    def _ask(self, pairs: Pairs, charge: bool, booking: Booking | None) -> Decided:
+        return self._send(pairs, charge) if booking is None else self._hub.drive(booking.flow(None))
 
     def _send(self, pairs: Pairs, charge: bool) -> Decided:
         return self._hub.run(self._plan.hits(pairs, charge))
@@ -121,12 +127,37 @@ class RateLimiter(Limiter[str, Decision]):
         plan = Plan(hub.root, limits, check_name(name, "name"), tag)
         super().__init__(hub, plan, tag is None, on_error, replicas, deny_cache)
 
+    def reserve(self, key: str, cost: int = 1, max_wait: Duration | None = None) -> Reservation:
+        """See :meth:`riskscale.RateLimiter.reserve`."""
+        booking, began = Booking(self._plan, key, cost, max_wait), self._monotonic()
+        decided = self._with_fallback(booking.pairs, True, booking)
+        self._count(decided, True, began)
+        return Reservation(self, only(decided))
+
+    def limited(self, key: Key, cost: Cost = 1, wait: Duration | None = 0) -> Limited:
+        """See :meth:`riskscale.RateLimiter.limited`; ``with``, and plain functions."""
+        return Limited(self, key, cost, wait)
+
     def reset(self, key: str) -> None:
         """Forget what ``key`` used."""
         try:
             self._hub.run(self._plan.reset(key))
         finally:
             self._denials.forget(self._plan.keys(key))
+
+    def _admit(self, key: str, cost: int, wait: float) -> Decision:
+        give_up = self._monotonic() + wait
+        decision = self.hit(key, cost)
+        if decision.allowed or not wait:
+            decision.raise_if_refused()
+            return decision
+        left = None if math.isinf(wait) else max(0.0, give_up - self._monotonic())
+        if self._plan.is_reservable:
+            with self.reserve(key, cost, left) as reservation:
+                return reservation.decision
+        decision = self.wait(key, cost, left)
+        decision.raise_if_refused()
+        return decision
 
 
 class MultiRateLimiter(Limiter[Mapping[str, str], MultiDecision]):
