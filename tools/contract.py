@@ -27,7 +27,7 @@ RETURN = re.compile(rf"^-- RETURN(?P<item> per item)? +(?P<name>\w+) +{TYPE} +(?
 ERROR = re.compile(r"^-- ERROR +(?P<word>RSARG|RSSTATE) +(?P<text>\S.*)$")
 WORD = re.compile(r"^-- (?P<word>REPEAT|FLAGS|TTL +none) +(?P<text>\S.*)$")
 COMMAND = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
-FLAGS = {"write", "readonly"}
+FLAGS = {"write", "readonly", "operator"}
 
 
 class ContractError(Exception):
