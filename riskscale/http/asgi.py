@@ -7,7 +7,7 @@ from typing import Any
 
 from riskscale.errors import ArgumentError
 from riskscale.http.address import Proxies
-from riskscale.http.headers import PROBLEM, Headers, decision_headers, policy_headers, problem
+from riskscale.http.headers import PROBLEM, Headers, decision_headers, problem
 from riskscale.rate.limiter import RateLimiter
 
 Scope = MutableMapping[str, Any]
@@ -58,7 +58,6 @@ class ASGILimit:
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
-        self._policy = policy_headers(limiter.name, limiter.limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in self._exempt:
@@ -69,7 +68,7 @@ class ASGILimit:
             await self._app(scope, receive, send)
             return
         decision = await self._limiter.hit(key, self._cost(scope) if callable(self._cost) else self._cost)
-        headers = [*self._policy, *decision_headers(self._limiter.name, decision)]
+        headers = decision_headers(self._limiter.name, decision)
         if decision.allowed:
             await self._app(scope, receive, _telling(send, headers))
         elif scope["type"] == "websocket":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from functools import lru_cache
 
 from riskscale.rate.calls import Decision
 from riskscale.rate.limit import Limit
@@ -18,17 +18,21 @@ MOST = 999_999_999_999_999
 Headers = list[tuple[str, str]]
 
 
-def policy_headers(name: str, limits: Sequence[Limit]) -> Headers:
-    """``RateLimit-Policy``, which does not change from request to request: each limit's quota and window in seconds."""
-    policies = (f"{_policy(name, limit)};q={limit.capacity};w={_whole(limit.window_us / 1e6)}" for limit in limits)
-    return [("RateLimit-Policy", ", ".join(policies))]
+@lru_cache(1024)
+def _policies(name: str, limits: tuple[Limit, ...]) -> str:
+    return ", ".join(f"{_policy(name, limit)};q={limit.capacity};w={_whole(limit.window_us / 1e6)}" for limit in limits)
 
 
 def decision_headers(name: str, decision: Decision) -> Headers:
-    """``RateLimit``, and ``Retry-After`` for a refusal that ends; both in whole seconds, rounded up."""
+    """``RateLimit-Policy``: the quota and window of each limit that the key has; ``RateLimit``; and ``Retry-After`` for
+    a refusal that ends. In whole seconds, rounded up.
+    """
     seconds = _whole(decision.reset_after if decision.allowed else decision.retry_after)
     timed = f";t={seconds}" if decision.allowed or math.isfinite(decision.retry_after) else ""
-    headers = [("RateLimit", f"{_policy(name, decision.limit)};r={min(decision.remaining, MOST)}{timed}")]
+    headers = [
+        ("RateLimit-Policy", _policies(name, decision.limits)),
+        ("RateLimit", f"{_policy(name, decision.limit)};r={min(decision.remaining, MOST)}{timed}"),
+    ]
     if not decision.allowed and timed:
         headers.append(("Retry-After", str(seconds)))
     return headers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from riskscale.errors import ArgumentError
 from riskscale.http.address import Proxies
-from riskscale.http.headers import PROBLEM, decision_headers, policy_headers, problem
+from riskscale.http.headers import PROBLEM, decision_headers, problem
 from riskscale.sync.rate import RateLimiter
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ class WSGILimit:
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
-        self._policy = policy_headers(limiter.name, limiter.limits)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
@@ -54,7 +53,7 @@ class WSGILimit:
         if not key:
             return self._app(environ, start_response)
         decision = self._limiter.hit(key, self._cost(environ) if callable(self._cost) else self._cost)
-        headers = [*self._policy, *decision_headers(self._limiter.name, decision)]
+        headers = decision_headers(self._limiter.name, decision)
         if decision.allowed:
 
             def telling(status: str, own: list[tuple[str, str]], *error: Any) -> Any:

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
-from riskscale.errors import StateError
+from riskscale.errors import ArgumentError, StateError
 from riskscale.rate.calls import Decided, Decision, Pairs, Plan, only
 from riskscale.rate.denials import Denials
 from riskscale.rate.fallback import Fallback, OnError
-from riskscale.rate.limit import Limit
+from riskscale.rate.limit import Limit, as_limits
+from riskscale.rate.plans import Plans
+from riskscale.typing import LimitSource
+
+LOOK = 0.2
+"""Seconds after which whoever waits looks whether the limits of its key have changed."""
+AT_ONCE = 4096
+"""Keys that a source is asked for at one time."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Requests that one call decides, and where their decisions belong."""
+
+    plan: Plan
+    pairs: list[tuple[str, int]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
 class BaseRateLimiter:
@@ -20,44 +37,50 @@ class BaseRateLimiter:
     def __init__(
         self,
         hub: BaseHub,
-        limits: Limit | Iterable[Limit],
+        limits: Limit | Iterable[Limit] | LimitSource,
         name: str,
         tag: str | None,
         on_error: OnError,
         replicas: int | None,
         deny_cache: bool,
     ) -> None:
-        self._plan = Plan(hub.root, limits, check_name(name, "name"), tag)
+        self.name = check_name(name, "name")
+        """The name it was made with."""
+        self._plans = Plans(hub.root, name, tag)
+        self._source = _source(limits, hub)
+        self._plan = None if isinstance(limits, LimitSource) else self._plans.of(as_limits(limits))
         self._by_slot = hub.is_cluster and tag is None
         self._denials = hub.part(Denials)
         self._has_cache = deny_cache
         self._meter, self._monotonic = hub.meter, hub.monotonic
-        fallback = Fallback(self._plan.limits, on_error, replicas, hub.monotonic, self._recovered)
+        fallback = Fallback(on_error, replicas, hub.monotonic, self._recovered)
         self._fallback = None if on_error == "raise" else fallback
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The limits it was made with."""
-        return self._plan.limits
-
-    @property
-    def name(self) -> str:
-        """The name it was made with."""
-        return self._plan.name
+        """The limits it was made with; none where each key has its own, which its decisions name."""
+        return () if self._plan is None else self._plan.limits
 
     def __repr__(self) -> str:
-        limits = "; ".join(map(str, self.limits))
+        limits = "; ".join(map(str, self.limits)) or repr(self._source)
         return f"<{type(self).__module__}.RateLimiter {self.name!r} {limits}>"
 
-    def _batches(self, pairs: Pairs) -> Sequence[Pairs]:
-        """Runs that one call can take; on a cluster a call's keys share a slot."""
-        runs: list[list[tuple[str, int]]] = []
-        for pair in pairs:
-            full = not runs or len(runs[-1]) == self._plan.most
-            if full or (self._by_slot and runs[-1][-1][0] != pair[0]):
-                runs.append([])
-            runs[-1].append(pair)
-        return runs
+    def _batches(self, pairs: Pairs, plans: Sequence[Plan]) -> list[Batch]:
+        """Runs that one call can take: of the same limits; on a cluster a call's keys share a slot."""
+        batches: list[Batch] = []
+        filling: dict[tuple[Plan, str], Batch] = {}
+        for place, (pair, plan) in enumerate(zip(pairs, plans, strict=True)):
+            of = (plan, pair[0] if self._by_slot else "")
+            batch = filling.get(of)
+            if batch is None or len(batch.pairs) == plan.most:
+                batch = filling[of] = Batch(plan)
+                batches.append(batch)
+            batch.pairs.append(pair)
+            batch.places.append(place)
+        return batches
+
+    def _to_refund(self, decision: Decision, plan: Plan) -> Plan:
+        return plan if self._source is None else self._plans.to_refund(decision, plan)
 
     def _count(self, decided: Decided, charge: bool, began: float) -> None:
         """``rate_decisions`` by outcome, and ``rate_decision_seconds``; peeks are no decisions."""
@@ -72,17 +95,17 @@ class BaseRateLimiter:
         if self._meter is not None:
             self._meter.observe("rate_degraded_seconds", seconds, limiter=self.name)
 
-    def _denied(self, pairs: Pairs) -> list[Decision | None]:
+    def _denied(self, plan: Plan, pairs: Pairs) -> list[Decision | None]:
         """What the deny cache says of them; nothing where there is none."""
         if not self._has_cache:
             return [None] * len(pairs)
-        return [self._denials.look(self._plan, key, cost) for key, cost in pairs]
+        return [self._denials.look(plan, key, cost) for key, cost in pairs]
 
-    def _note(self, decided: Decided, sent: float) -> None:
+    def _note(self, plan: Plan, decided: Decided, sent: float) -> None:
         """Remember refusals of the server."""
         for each in decided if self._has_cache else ():
             if isinstance(each, Decision) and not each.allowed and not each.degraded:
-                self._denials.note(self._plan, each, sent)
+                self._denials.note(plan, each, sent)
 
     def _pause(self, decision: Decision, give_up: float) -> float | None:
         """Seconds until it may pass; None where it passed, never will, or not in time."""
@@ -93,6 +116,14 @@ class BaseRateLimiter:
     @staticmethod
     def _all(results: Decided) -> list[Decision]:
         return [only([result]) for result in results]
+
+
+def _source(limits: Limit | Iterable[Limit] | LimitSource, hub: BaseHub) -> LimitSource | None:
+    if not isinstance(limits, LimitSource):
+        return None
+    if getattr(limits, "blocking", hub._blocking) != hub._blocking:
+        raise ArgumentError("limits", "are a source of the other kind: riskscale and riskscale.sync have one each")
+    return limits
 
 
 def _outcome(decided: Decision | StateError) -> str:

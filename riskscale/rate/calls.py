@@ -14,7 +14,7 @@ from riskscale._core.call import Arg, Call
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.keys import base_key, check_name, name_part
 from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
-from riskscale.rate.limit import Limit
+from riskscale.rate.limit import Limit, as_limits
 
 MAX_COST = 10**15
 REMEMBERED = 4096
@@ -42,6 +42,7 @@ class Decision:
         token: makes a refund of it count once; "" for a peek.
         degraded: whether it was made without the server, as ``on_error`` says; ``remaining`` is then of the local
             share, or 0 where nothing is known.
+        limits: all that it had to pass: those that its key had when it was decided.
     """
 
     allowed: bool
@@ -54,6 +55,7 @@ class Decision:
     cost: int
     token: str = field(repr=False)
     degraded: bool = False
+    limits: tuple[Limit, ...] = field(default=(), repr=False)
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -67,19 +69,30 @@ class Decision:
 Decided: TypeAlias = list[Decision | StateError]
 
 
-class Plan:
-    """The limits of one limiter, with everything about their calls that does not change from hit to hit."""
+class Tokens:
+    """Of one limiter: they tell its decisions apart, and from those of others."""
 
-    def __init__(self, root: str, limits: Limit | Iterable[Limit], name: str, tag: str | None) -> None:
-        self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
-        if not 1 <= len(self.limits) <= 32 or not all(isinstance(limit, Limit) for limit in self.limits):
-            raise ArgumentError("limits", "must be a Limit, or 1 to 32 of them")
-        labels = [(limit.label, limit.algorithm) for limit in self.limits]
-        if len(set(labels)) != len(labels):
-            raise ArgumentError("limits", "holds two of the same period and algorithm; give them names")
-        self.name = name
-        self._root, self._tag = root, tag
-        self._roles = [f":rate:{name_part(name)}:{name_part(label)}:{algorithm}" for label, algorithm in labels]
+    def __init__(self) -> None:
+        self._nonce, self._serial = secrets.token_hex(6), itertools.count()
+
+    def new(self) -> str:
+        """One that no other decision has."""
+        return f"{self._nonce}{next(self._serial):x}"
+
+    def made(self, token: str) -> bool:
+        """Whether it is one of these."""
+        return token.startswith(self._nonce)
+
+
+class Plan:
+    """Limits of one limiter, with everything about their calls that does not change from hit to hit."""
+
+    def __init__(
+        self, root: str, limits: Limit | Iterable[Limit], name: str, tag: str | None, tokens: Tokens | None = None
+    ) -> None:
+        self.limits = as_limits(limits)
+        self._root, self._tag, self._tokens = root, tag, tokens or Tokens()
+        self._roles = [f":rate:{name_part(name)}:{name_part(limit.label)}:{limit.algorithm}" for limit in self.limits]
         self._words = tuple(word for limit in self.limits for word in _words(limit))
         first = self.limits[0]
         if len(self.limits) == 1:
@@ -94,7 +107,6 @@ class Plan:
             self.most = 128 // len(self.limits)
         self.kind = (self._script, self._fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
-        self._nonce, self._serial = secrets.token_hex(6), itertools.count()
         self.keys = lru_cache(REMEMBERED)(self._keys)
         """The keys of a key, one a limit."""
 
@@ -115,7 +127,7 @@ class Plan:
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
         check_refund(key, decision, cost)
-        if not decision.token.startswith(self._nonce):
+        if not self._tokens.made(decision.token):
             raise ArgumentError("decision", "is another limiter's")
         marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
         args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
@@ -146,8 +158,11 @@ class Plan:
         if retry_us == -2:
             return _holds_something_else(key)
         retry_after = math.inf if retry_us < 0 else retry_us / MICRO
-        token = f"{self._nonce}{next(self._serial):x}" if charge and not retry_us else ""
-        return Decision(retry_us == 0, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, token)
+        token = self._tokens.new() if charge and not retry_us else ""
+        reset_after = reset_us / MICRO
+        return Decision(
+            retry_us == 0, remaining, retry_after, reset_after, limit, at, key, cost, token, limits=self.limits
+        )
 
 
 def check_cost(cost: int) -> int:

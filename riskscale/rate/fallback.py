@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from redis import exceptions as client
@@ -42,37 +43,33 @@ RETRY = 0.25
 """Seconds between attempts to reach a server that is away; meanwhile nobody waits for it."""
 
 
-class Shares:
-    """The same limits in this process, each for its part of the replicas."""
+Limits = tuple[Limit, ...]
 
-    def __init__(self, limits: Sequence[Limit], replicas: int) -> None:
-        self.limits = [_share(limit, replicas) for limit in limits]
-        self._states: ExpiringStore[_States] = ExpiringStore(lambda: _States(self.limits))
+
+class Shares:
+    """The same limits in this process, each for its part of the replicas. One that changes keeps its state here too."""
+
+    def __init__(self, replicas: int) -> None:
+        self._states = {algorithm: ExpiringStore(model) for algorithm, model in MODELS.items()}
+        self._of = lru_cache(1024)(lambda limits: [_share(limit, replicas) for limit in limits])
         self._mutex = threading.Lock()
 
-    def hit(self, key: str, cost: int, now_us: int, charge: bool) -> tuple[int, int, int]:
+    def hit(self, limits: Limits, key: str, cost: int, now_us: int, charge: bool) -> tuple[int, int, int]:
         """``retry_us``, ``remaining`` and ``reset_us``, as a script replies them."""
         with self._mutex:
-            outcomes = hit(self._states.get(key, now_us).models, self.limits, cost, now_us, charge)
+            outcomes = hit(self._models(limits, key, now_us), self._of(limits), cost, now_us, charge)
         waits = [outcome.retry_us for outcome in outcomes]
         retry_us = -1 if -1 in waits else max(waits)
         return retry_us, min(each.remaining for each in outcomes), max(each.reset_us for each in outcomes)
 
-    def refund(self, key: str, cost: int, at_us: int, now_us: int) -> int:
+    def refund(self, limits: Limits, key: str, cost: int, at_us: int, now_us: int) -> int:
         """The units that came back."""
         with self._mutex:
-            models = self._states.get(key, now_us).models
-            pairs = zip(models, self.limits, strict=True)
+            pairs = zip(self._models(limits, key, now_us), self._of(limits), strict=True)
             return min(model.refund(limit, cost, at_us, now_us) for model, limit in pairs)
 
-
-class _States:
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        self.models: list[RateModel] = [MODELS[limit.algorithm]() for limit in limits]
-
-    @property
-    def expires_us(self) -> int:
-        return max(model.expires_us for model in self.models)
+    def _models(self, limits: Limits, key: str, now_us: int) -> list[RateModel]:
+        return [self._states[limit.algorithm].get((key, limit.label), now_us) for limit in limits]
 
 
 def _share(limit: Limit, replicas: int) -> Limit:
@@ -85,7 +82,6 @@ class Fallback:
     """Of one limiter.
 
     Args:
-        limits: of the limiter.
         on_error: what to do when the server is gone.
         replicas: for "local": how many share the limits.
         monotonic: seconds.
@@ -94,7 +90,6 @@ class Fallback:
 
     def __init__(
         self,
-        limits: Sequence[Limit],
         on_error: OnError,
         replicas: int | None,
         monotonic: Callable[[], float],
@@ -104,9 +99,9 @@ class Fallback:
             raise ArgumentError("on_error", f"must be one of {', '.join(get_args(OnError))}")
         if (on_error == "local") != (replicas is not None):
             raise ArgumentError("replicas", "is needed with on_error='local', and only there")
-        self._limits, self._on_error, self._monotonic = limits, on_error, monotonic
-        self._shares = None if replicas is None else Shares(limits, integer(replicas, "replicas", 1, 10**6))
-        self._window = max(limit.window_us for limit in limits) / MICRO
+        self._on_error, self._monotonic = on_error, monotonic
+        self._shares = None if replicas is None else Shares(integer(replicas, "replicas", 1, 10**6))
+        self._window = 0.0  # the longest of those that were decided here
         self._recovered = recovered
         self._is_down, self._down_since = False, 0.0
         self._again_at = self._both_until = -math.inf
@@ -117,31 +112,34 @@ class Fallback:
         """Whether the last attempt found the server gone."""
         return self._is_down
 
-    def begin(self, pairs: Pairs, charge: bool) -> tuple[list[Decision | None], Pairs]:
+    def begin(self, limits: Limits, pairs: Pairs, charge: bool) -> tuple[list[Decision | None], Pairs]:
         """What is decided without the server (None: not yet), and the items to ask it for."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return [self._decide(key, cost, charge) for key, cost in pairs], []
+            return [self._decide(limits, key, cost, charge) for key, cost in pairs], []
         self._again_at = now + RETRY  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
             return [None] * len(pairs), pairs
         settled: list[Decision | None] = []
         for key, cost in pairs:
-            decision = self._decide(key, cost, charge)
+            decision = self._decide(limits, key, cost, charge)
             settled.append(None if decision.allowed else decision)
         return settled, [pair for pair, decision in zip(pairs, settled, strict=True) if decision is None]
 
-    def failed(self, error: Exception, settled: Sequence[Decision | None], pairs: Pairs, charge: bool) -> Decided:
+    def failed(
+        self, error: Exception, limits: Limits, settled: Sequence[Decision | None], pairs: Pairs, charge: bool
+    ) -> Decided:
         """The server is gone: decide what was asked of it, or raise ``error``."""
         now = self._monotonic()
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
             self._down_since = now
+            self._window = self._window if now < self._both_until else 0.0
         counted = self._shares is not None and now < self._both_until
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
-        rest: Decided = [self._decide(key, cost, charge and not counted) for key, cost in pairs]
+        rest: Decided = [self._decide(limits, key, cost, charge and not counted) for key, cost in pairs]
         return merged(settled, rest)
 
     def answered(self, settled: Sequence[Decision | None], decided: Decided, charge: bool) -> Decided:
@@ -154,36 +152,38 @@ class Fallback:
         if self._shares is not None and charge and now < self._both_until:
             for each in decided:
                 if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
-                    self._shares.refund(each.key, each.cost, self._now_us(), self._now_us())
+                    self._shares.refund(each.limits, each.key, each.cost, self._now_us(), self._now_us())
         return merged(settled, decided)
 
-    def refund(self, decision: Decision, cost: int) -> int:
+    def refund(self, limits: Limits, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""
         if self._shares is None or self._refundable.pop(decision.token, None) is None:
             return 0
         now_us = self._now_us()
         at_us = now_us - max(0, round((time.time() - decision.at) * MICRO))
-        return self._shares.refund(decision.key, cost, at_us, now_us)
+        return self._shares.refund(limits, decision.key, cost, at_us, now_us)
 
     def _now_us(self) -> int:
         return int(self._monotonic() * MICRO)
 
-    def _decide(self, key: str, cost: int, charge: bool) -> Decision:
+    def _decide(self, limits: Limits, key: str, cost: int, charge: bool) -> Decision:
         retry_after, remaining, reset_us = 0.0 if self._on_error == "allow" else RETRY, 0, 0
         if self._shares is not None:
-            retry_us, remaining, reset_us = self._shares.hit(key, cost, self._now_us(), charge)
+            self._window = max(self._window, max(limit.window_us for limit in limits) / MICRO)
+            retry_us, remaining, reset_us = self._shares.hit(limits, key, cost, self._now_us(), charge)
             retry_after = retry_us / MICRO if retry_us >= 0 else RETRY  # too much for a share, perhaps not for all
         return Decision(
             allowed=retry_after == 0,
             remaining=remaining,
             retry_after=retry_after,
             reset_after=reset_us / MICRO,
-            limit=self._limits[0],
+            limit=limits[0],
             at=time.time(),
             key=key,
             cost=cost,
             token=self._new_token() if charge and retry_after == 0 and self._shares is not None else "",
             degraded=True,
+            limits=limits,
         )
 
     def _new_token(self) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Literal, overload
 
 from riskscale._core.durations import Duration, seconds
 from riskscale._core.hub import hub_of
+from riskscale._core.keys import check_name
 from riskscale.errors import StateError
-from riskscale.rate._facade import BaseRateLimiter
-from riskscale.rate.calls import Decided, Decision, Item, Pairs, check_cost, check_items, check_refund, only
+from riskscale.rate._facade import AT_ONCE, LOOK, BaseRateLimiter
+from riskscale.rate.calls import Decided, Decision, Item, Pairs, Plan, check_cost, check_items, check_refund, only
 from riskscale.rate.coalescer import Coalescer
 from riskscale.rate.fallback import GONE, OnError, merged
 from riskscale.rate.limit import Limit
+from riskscale.rate.plans import MOST
+from riskscale.typing import LimitSource
 
 
 class RateLimiter(BaseRateLimiter):
@@ -22,7 +27,8 @@ class RateLimiter(BaseRateLimiter):
 
     Args:
         client: a :class:`riskscale.Hub`, or an asyncio client.
-        limits: a :class:`riskscale.Limit`, or up to 32: a request then passes all of them or is charged to none.
+        limits: a :class:`riskscale.Limit`, or up to 32: a request then passes all of them or is charged to none. Or a
+            :class:`riskscale.typing.LimitSource`, such as :class:`riskscale.RedisLimits`, that knows those of each key.
         name: what is limited ("api", "login"): limiters of different names count apart.
         tag: text that decides the cluster slot in place of the key.
         coalesce: whether hits that are made at the same time travel together, which is several times as fast.
@@ -40,7 +46,7 @@ class RateLimiter(BaseRateLimiter):
     def __init__(
         self,
         client: Any,
-        limits: Limit | Iterable[Limit],
+        limits: Limit | Iterable[Limit] | LimitSource,
         *,
         name: str = "default",
         tag: str | None = None,
@@ -54,8 +60,7 @@ class RateLimiter(BaseRateLimiter):
         super().__init__(self._hub, limits, name, tag, on_error, replicas, deny_cache)
         self._timeout = None if timeout is None else seconds(timeout, "timeout")
         self._is_plain = self._fallback is None and self._timeout is None and self._meter is None and not deny_cache
-        self._coalescer = self._hub.part(Coalescer) if coalesce else None
-        self._kind = None if self._coalescer is None or self._by_slot else self._coalescer.kind(self._plan)
+        self._kind_of = lru_cache(MOST)(self._hub.part(Coalescer).kind) if coalesce else None
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
         """Ask for ``cost`` units for ``key``; what is refused is not charged.
@@ -65,9 +70,10 @@ class RateLimiter(BaseRateLimiter):
             StateError: a key of it holds something else, and was left untouched.
         """
         pairs = ((key, check_cost(cost)),)
-        if self._is_plain and self._kind is not None:  # the shortest way
-            return only(await self._kind.hits(self._plan, pairs))
-        return only(await self._decide(pairs, True))
+        plan = self._plan or (await self._planned((key,)))[0]
+        if self._is_plain and self._kind_of is not None and not self._by_slot:  # the shortest way
+            return only(await self._kind_of(plan).hits(plan, pairs))
+        return only(await self._decide(plan, pairs, True))
 
     async def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
         """Hit again and again until it is admitted, as soon as it may be.
@@ -87,11 +93,13 @@ class RateLimiter(BaseRateLimiter):
             pause = self._pause(decision, give_up)
             if pause is None or math.isinf(pause):
                 return decision
-            await asyncio.sleep(pause)
+            await self._sleep(pause, decision)
 
     async def peek(self, key: str, cost: int = 1) -> Decision:
         """What :meth:`hit` would say now. Changes nothing."""
-        return only(await self._decide(((key, check_cost(cost)),), False))
+        pairs = ((key, check_cost(cost)),)
+        (plan,) = await self._planned((key,))
+        return only(await self._decide(plan, pairs, False))
 
     async def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """Give back ``cost`` units of an admitted request, once: a second refund of one decision gives nothing.
@@ -100,19 +108,22 @@ class RateLimiter(BaseRateLimiter):
             The units that came back: fewer where the request, in part, counts no more.
         """
         check_refund(key, decision, cost)
+        (plan,) = await self._planned((key,))
+        plan = self._to_refund(decision, plan)
         if decision.degraded:
-            return self._fallback.refund(decision, cost) if self._fallback else 0
+            return self._fallback.refund(plan.limits, decision, cost) if self._fallback else 0
         try:
-            return await self._hub.run(self._plan.refund(key, decision, cost))
+            return await self._hub.run(plan.refund(key, decision, cost))
         finally:
-            self._denials.forget(self._plan.keys(key))
+            self._denials.forget(plan.keys(key))
 
     async def reset(self, key: str) -> None:
         """Forget what ``key`` used."""
+        (plan,) = await self._planned((key,))
         try:
-            await self._hub.run(self._plan.reset(key))
+            await self._hub.run(plan.reset(key))
         finally:
-            self._denials.forget(self._plan.keys(key))
+            self._denials.forget(plan.keys(key))
 
     @overload
     async def hit_many(self, items: Iterable[Item], *, return_exceptions: Literal[False] = False) -> list[Decision]: ...
@@ -129,39 +140,64 @@ class RateLimiter(BaseRateLimiter):
             return_exceptions: whether a key that holds something else gives its StateError as its result. Otherwise
                 the first such error is raised, after all items were decided.
         """
-        results: Decided = []
-        for batch in self._batches(check_items(items)):
-            results += await self._decide(batch, True)
+        pairs = check_items(items)
+        plans = await self._planned([key for key, _ in pairs])
+        found: dict[int, Decision | StateError] = {}
+        for batch in self._batches(pairs, plans):
+            found.update(zip(batch.places, await self._decide(batch.plan, batch.pairs, True), strict=True))
+        results = [found[place] for place in range(len(pairs))]
         return results if return_exceptions else self._all(results)
 
-    async def _decide(self, pairs: Pairs, charge: bool) -> Decided:
+    async def _planned(self, keys: Sequence[str]) -> Sequence[Plan]:
+        """What is known of the limits of each key, brought up to date as far as the time budget allows."""
+        if self._source is None:
+            return [self._plan] * len(keys)  # type: ignore[list-item]  # one or the other is there
+        plans: list[Plan] = []
+        for first in range(0, len(keys), AT_ONCE):
+            some = [check_name(key, "key") for key in keys[first : first + AT_ONCE]]
+            waiting = self._source.refresh(some)
+            if waiting is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._timeout):
+                        await waiting
+            plans += map(self._plans.of, self._source.known(some))
+        return plans
+
+    async def _sleep(self, pause: float, decision: Decision) -> None:
+        """Until it may pass, or its key has other limits."""
+        if self._source is None:
+            await asyncio.sleep(pause)
+            return
+        until = self._monotonic() + pause
+        while (left := until - self._monotonic()) > 0:
+            await asyncio.sleep(min(left, LOOK))
+            (plan,) = await self._planned((decision.key,))
+            if plan.limits != decision.limits:
+                return
+
+    async def _decide(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
         began = self._monotonic()
-        denied = self._denied(pairs)
+        denied = self._denied(plan, pairs)
         asked = [pair for pair, denial in zip(pairs, denied, strict=True) if denial is None]
-        decided: Decided = await self._with_fallback(asked, charge) if asked else []
-        self._note(decided, began)
+        decided: Decided = await self._with_fallback(plan, asked, charge) if asked else []
+        self._note(plan, decided, began)
         everything = merged(denied, decided)
         self._count(everything, charge, began)
         return everything
 
-    async def _with_fallback(self, pairs: Pairs, charge: bool) -> Decided:
+    async def _with_fallback(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
         if self._fallback is None:
-            return await self._ask(pairs, charge)
-        settled, asked = self._fallback.begin(pairs, charge)
+            return await self._ask(plan, pairs, charge)
+        settled, asked = self._fallback.begin(plan.limits, pairs, charge)
         try:
-            decided = await self._ask(asked, charge) if asked else None
+            decided = await self._ask(plan, asked, charge) if asked else None
         except GONE as error:
-            return self._fallback.failed(error, settled, asked, charge)
+            return self._fallback.failed(error, plan.limits, settled, asked, charge)
         return merged(settled, []) if decided is None else self._fallback.answered(settled, decided, charge)
 
-    async def _ask(self, pairs: Pairs, charge: bool) -> Decided:
-        if self._timeout is None:
-            return await self._send(pairs, charge)
+    async def _ask(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
         async with asyncio.timeout(self._timeout):
-            return await self._send(pairs, charge)
-
-    async def _send(self, pairs: Pairs, charge: bool) -> Decided:
-        if self._coalescer is None or not charge:
-            return await self._hub.run(self._plan.hits(pairs, charge))
-        slot = self._hub.slot_of(self._plan.keys(pairs[0][0])[0]) if self._by_slot else 0
-        return await self._coalescer.kind(self._plan, slot).hits(self._plan, pairs)
+            if self._kind_of is None or not charge:
+                return await self._hub.run(plan.hits(pairs, charge))
+            slot = self._hub.slot_of(plan.keys(pairs[0][0])[0]) if self._by_slot else 0
+            return await self._kind_of(plan, slot).hits(plan, pairs)

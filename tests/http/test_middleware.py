@@ -18,7 +18,7 @@ from starlette.routing import Route
 import riskscale.sync
 from riskscale import ArgumentError, Hub, Limit, RateLimiter
 from riskscale.http import ASGILimit, Proxies, WSGILimit
-from riskscale.http.headers import decision_headers, policy_headers, problem
+from riskscale.http.headers import decision_headers, problem
 from riskscale.rate.calls import Decision
 
 TWO = Limit(2, per=60)
@@ -166,8 +166,10 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
 )
 def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int, retry: float, allowed: bool) -> None:
     limit = Limit(10**9, per=0.001, algorithm="gcra", name='n\\"é')
-    decision = Decision(allowed, remaining, 0.0 if allowed else retry, 0.5, limit, 0.0, "a", 1, "")
-    for field, value in [*policy_headers(name, [limit, limit]), *decision_headers(name, decision)]:
+    decision = Decision(
+        allowed, remaining, 0.0 if allowed else retry, 0.5, limit, 0.0, "a", 1, "", limits=(limit, limit)
+    )
+    for field, value in decision_headers(name, decision):
         assert value.isascii() and value.isprintable()
         if field != "Retry-After":
             assert http_sf.parse(value.encode(), tltype="list")

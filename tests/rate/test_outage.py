@@ -25,21 +25,22 @@ class Virtual:
 
     def __init__(self, on_error: Any, replicas: int | None = None, limits: tuple[Limit, ...] = (TEN,)) -> None:
         self.now = 1000.0
-        self.fallback = Fallback(limits, on_error, replicas, lambda: self.now)
+        self.limits = limits
+        self.fallback = Fallback(on_error, replicas, lambda: self.now)
         self.asked = 0
 
     def hit(self, there: bool, *, allowed: bool = True, cost: int = 1, key: str = "a") -> Decision:
-        settled, asked = self.fallback.begin([(key, cost)], True)
+        settled, asked = self.fallback.begin(self.limits, [(key, cost)], True)
         if not asked:
             (found,) = settled
         elif there:
             self.asked += 1
             wait = 0.0 if allowed else 7.0
-            decided = [Decision(allowed, 5, wait, 60.0, TEN, time.time(), key, cost, "token" if allowed else "")]
+            decided = [Decision(allowed, 5, wait, 60.0, TEN, time.time(), key, cost, "", limits=self.limits)]
             (found,) = self.fallback.answered(settled, [*decided], True)  # type: ignore[assignment]
         else:
             self.asked += 1
-            (found,) = self.fallback.failed(GONE, settled, asked, True)  # type: ignore[assignment]
+            (found,) = self.fallback.failed(GONE, self.limits, settled, asked, True)  # type: ignore[assignment]
         assert isinstance(found, Decision)
         return found
 
@@ -66,7 +67,7 @@ def test_one_goes_to_see_while_the_others_do_without() -> None:
     server = Virtual("deny")
     server.hit(False)
     server.now += RETRY
-    asked = [len(server.fallback.begin([("a", 1)], True)[1]) for _ in range(5)]
+    asked = [len(server.fallback.begin(server.limits, [("a", 1)], True)[1]) for _ in range(5)]
     assert asked == [1, 0, 0, 0, 0]
 
 
@@ -111,7 +112,7 @@ def test_local_refunds_count_once() -> None:
     server = Virtual("local", replicas=10)
     decision = server.hit(False)
     assert not server.hit(False).allowed
-    assert [server.fallback.refund(decision, 1) for _ in range(2)] == [1, 0]
+    assert [server.fallback.refund(server.limits, decision, 1) for _ in range(2)] == [1, 0]
     assert server.hit(False).allowed and not server.hit(False).allowed
 
 
