@@ -13,6 +13,7 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
+from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
     InMemoryLockBackend,
@@ -32,13 +33,14 @@ from riskscale.rate import (
     TenantRateLimiter,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AcquireTimeout",
     "ArgumentError",
+    "CallableLimits",
     "Decision",
     "DistributedLock",
     "Election",
@@ -50,6 +52,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "Limit",
+    "LimitSource",
     "Lock",
     "LockInfo",
     "LuaLockBackend",
@@ -59,6 +62,7 @@ __all__ = [
     "RateLimitExceeded",
     "RateLimiter",
     "ReadWriteLock",
+    "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
     "RiskscaleError",
@@ -67,6 +71,7 @@ __all__ = [
     "Share",
     "StaleFence",
     "StateError",
+    "StaticLimits",
     "TenantRateLimiter",
     "Waiter",
 ]

@@ -11,6 +11,7 @@ from riskscale._core.durations import MICRO
 from riskscale._core.scripts import of_services
 from riskscale.errors import StateError
 from riskscale.lease.flows import TRY_ONCE
+from riskscale.limits.calls import LimitsCalls
 from riskscale.lock import calls
 from riskscale.lock.admin import lost_channel
 from riskscale.lock.calls import LockKeys
@@ -26,6 +27,7 @@ def run_every_script(client: Any, prefix: str, name: str) -> int:
         try:
             _locks(hub, name)
             _rates(hub, name)
+            hub.run(LimitsCalls(hub.root, name).read([name]))
         finally:
             with suppress(RedisError):  # a lock leaves its fence behind for a minute
                 for key in (*LockKeys.of(hub.key(name)).all, *SemaphoreKeys.of(hub.key(name)).all):

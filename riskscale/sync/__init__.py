@@ -1,5 +1,6 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
+from riskscale.limits.base import StaticLimits
 from riskscale.sync.distributed import (
     DistributedLock,
     InMemoryLockBackend,
@@ -12,12 +13,14 @@ from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
+from riskscale.sync.limits import CallableLimits, RedisLimits
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import RateLimiter
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
+    "CallableLimits",
     "DistributedLock",
     "Election",
     "Guard",
@@ -30,7 +33,9 @@ __all__ = [
     "MultiLock",
     "RateLimiter",
     "ReadWriteLock",
+    "RedisLimits",
     "RedisRateLimitBackend",
     "Semaphore",
+    "StaticLimits",
     "TenantRateLimiter",
 ]
