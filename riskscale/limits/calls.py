@@ -62,7 +62,7 @@ class LimitsCalls:
 
     def read(self, keys: Sequence[str]) -> Call[Found]:
         """What is set for each of up to ``MOST`` keys."""
-        return Call("limits.read", (self.key,), tuple(key.encode() for key in keys), _found)
+        return Call("limits.read", (self.key,), tuple(check_name(key, "key").encode() for key in keys), _found)
 
     def list(self, cursor: int) -> Call[Page]:
         """The page from ``cursor`` on, 0 at first."""
