@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +53,5 @@ def test_what_is_no_text() -> None:
 
 @given(text=st.text(max_size=40))
 def test_whatever_stands_there_is_limits_or_an_argument_error(text: str) -> None:
-    try:
+    with suppress(ArgumentError):
         assert understood(text, [LOG])
-    except ArgumentError as error:
-        assert str(error)
