@@ -23,8 +23,6 @@ EARLY = 0.5
 """Seconds after which it is looked at again where it is still used, while nobody needs to wait for that."""
 BY_HAND = 60.0
 """Seconds after which a key is read again though the version is the same: somebody may write without raising it."""
-PATIENCE = 1.0
-"""Seconds without an answer after which what is known is used, however old."""
 MOST = 65_536
 """Keys that are remembered; of more, those that were read first are read again."""
 WARNINGS = 1000
@@ -43,6 +41,9 @@ class Entry:
 
 class Known:
     """Of one source."""
+
+    patience = 1.0
+    """Seconds without an answer after which what is known is used, however old."""
 
     def __init__(self, default: Limits, monotonic: Callable[[], float]) -> None:
         self.default, self._monotonic = default, monotonic
@@ -70,7 +71,7 @@ class Known:
     @property
     def is_blind(self) -> bool:
         """Whether nobody should wait for an answer: the last attempt failed, or takes very long."""
-        return self._failed or (self._begun is not None and self._monotonic() - self._begun > PATIENCE)
+        return self._failed or (self._begun is not None and self._monotonic() - self._begun > self.patience)
 
     @property
     def may_ask(self) -> bool:
@@ -120,7 +121,7 @@ class Known:
             if len(self._warned) >= WARNINGS:
                 self._warned.clear()
             self._warned.add((key, why))
-            log.warning("the default goes on for %r: %s", key[:80], why[:200])
+            log.warning("the default goes on for %r: %r", key[:80], why[:200])
         return self.default
 
     def _is_news(self, version: int, sent: float) -> bool:

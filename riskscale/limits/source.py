@@ -13,7 +13,7 @@ from riskscale._core.call import Call
 from riskscale._core.hub import hub_of
 from riskscale.limits.base import BaseCallableLimits, BaseRedisLimits, Limits
 from riskscale.limits.calls import MOST, Change, Found
-from riskscale.limits.known import EARLY, FRESH, PATIENCE, Known
+from riskscale.limits.known import EARLY, FRESH, Known
 from riskscale.limits.text import understood
 from riskscale.rate.limit import Limit, as_limits
 
@@ -46,7 +46,7 @@ class Reader(ABC):
     async def _wait(self, keys: Sequence[str]) -> None:
         with suppress(TimeoutError):
             while self._task is not None and not self._task.done() and self._known.age(keys) >= FRESH:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._known.patience):
                     await self._turn.wait()
 
     async def _read(self) -> None:

@@ -11,7 +11,7 @@ from riskscale._core.call import Call
 from riskscale.errors import ArgumentError
 from riskscale.limits.base import BaseCallableLimits, BaseRedisLimits
 from riskscale.limits.calls import MOST, Change, Found
-from riskscale.limits.known import EARLY, FRESH, PATIENCE, Known
+from riskscale.limits.known import EARLY, FRESH, Known
 from riskscale.limits.text import understood
 from riskscale.rate.limit import Limit, as_limits
 from riskscale.sync.hub import hub_of
@@ -50,7 +50,7 @@ class RedisLimits(BaseRedisLimits):
         if age < EARLY:
             return
         others_go_on = age < FRESH or self._known.is_blind
-        if self._mutex.acquire(timeout=0 if others_go_on else PATIENCE):
+        if self._mutex.acquire(timeout=0 if others_go_on else self._known.patience):
             try:
                 if self._known.may_ask:
                     self._read(self._known.older(keys, EARLY))  # fewer, if another thread has read meanwhile

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from riskscale import HubClosed, Limit
 from riskscale.limits import known
-from riskscale.limits.known import BY_HAND, EARLY, FRESH, PATIENCE, Known
+from riskscale.limits.known import BY_HAND, EARLY, FRESH, Known
 from riskscale.rate.fallback import RETRY
 
 DEFAULT = (Limit(1, per=60),)
@@ -195,7 +195,7 @@ def test_nobody_waits_for_a_server_that_is_gone(caplog: pytest.LogCaptureFixture
     clock = Clock()
     mine = Known(DEFAULT, clock)
     mine.begin()
-    clock.now += PATIENCE
+    clock.now += Known.patience
     assert not mine.is_blind
     clock.now += 0.001
     assert mine.is_blind and mine.may_ask, "an answer that takes very long"
