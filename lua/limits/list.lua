@@ -56,7 +56,7 @@ if #KEYS ~= 1 then return rsarg('KEYS', 'must name the limits') end
 if #ARGV ~= 3 then return rsarg('ARGV', 'must hold cursor, count, now_us') end
 if not integer(ARGV[1], 0, 9007199254740991) then return out_of_range('cursor', 0, 9007199254740991) end
 if not integer(ARGV[2], 1, 1000) then return out_of_range('count', 1, 1000) end
-if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the limits are of another type') end
+if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the key of the limits holds another type') end
 local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local reply, fields = { page[1] }, page[2]
 for i = 1, #fields, 2 do

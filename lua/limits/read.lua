@@ -53,7 +53,7 @@ end
 -- <<< _lib/limits_text
 if #KEYS ~= 1 then return rsarg('KEYS', 'must name the limits') end
 if #ARGV < 2 or #ARGV > 513 then return rsarg('ARGV', 'must hold 1 to 512 keys, then now_us') end
-if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the limits are of another type') end
+if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the key of the limits holds another type') end
 local names = { '' }
 for i = 1, #ARGV - 1 do names[i + 1] = ARGV[i] end
 local found = redis.call('HMGET', KEYS[1], unpack(names))

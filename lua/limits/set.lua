@@ -60,7 +60,7 @@ if #ARGV ~= 3 then return rsarg('ARGV', 'must hold key, limits, now_us') end
 local key, limits = ARGV[1], ARGV[2]
 if key == '' then return rsarg('key', "must not be ''") end
 if #limits > 1024 or find(limits, '[^ -~]') then return rsarg('limits', 'must be at most 1024 printable characters') end
-if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the limits are of another type') end
+if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the key of the limits holds another type') end
 local before = redis.call('HMGET', KEYS[1], '', key)
 local version = math.max((integer(before[1], 0, 9007199254740990) or 0) + 1, now_us)
 -- HMSET, which no other script calls: the ACL of a service does without it, and refuses here, before anything is written.
