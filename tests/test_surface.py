@@ -11,7 +11,7 @@ import pytest
 import riskscale
 import riskscale.sync
 
-DIFFERENT = {("Hub", "aclose"), ("Hub", "close"), ("Hub", "spawn"), ("Hub", "ask"), ("Hub", "enter"), ("Hub", "leave")}
+DIFFERENT = {("Hub", name) for name in ("aclose", "close", "spawn", "ask", "enter", "leave", "check_open")}
 ASYNCIO_ONLY = {("RateLimiter", "coalesce"), ("RateLimiter", "timeout")}
 
 

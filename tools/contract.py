@@ -26,6 +26,7 @@ ARG = re.compile(rf"^-- ARGV\[(?P<index>[^\]]+)\] +(?P<name>\w+) +{TYPE}{RANGE} 
 RETURN = re.compile(rf"^-- RETURN(?P<item> per item)? +(?P<name>\w+) +{TYPE} +(?P<text>\S.*)$")
 ERROR = re.compile(r"^-- ERROR +(?P<word>RSARG|RSSTATE) +(?P<text>\S.*)$")
 WORD = re.compile(r"^-- (?P<word>REPEAT|FLAGS|TTL +none) +(?P<text>\S.*)$")
+REPLY = re.compile(r"^-- REPLY +line$")
 COMMAND = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
 FLAGS = {"write", "readonly", "operator"}
 
@@ -84,13 +85,15 @@ def parse(text: str) -> dict[str, Any]:
         elif match := RETURN.match(line):
             per = {"per": "item"} if match["item"] else {}
             entry["returns"].append({"name": match["name"], "type": match["type"], "text": match["text"], **per})
+        elif REPLY.match(line):
+            entry["reply"] = "line"
         elif match := ERROR.match(line):
             entry["errors"][match["word"]] = match["text"]
         elif (match := WORD.match(line)) and match["word"] == "FLAGS":
             entry["flags"] = match["text"].split()
         elif match:
             entry[match["word"].split()[0].lower()] = match["text"]
-        elif re.match(r"^-- (KEYS|ARGV|RETURN|ERROR|REPEAT|FLAGS|TTL)\b", line) or entry["keys"]:
+        elif re.match(r"^-- (KEYS|ARGV|REPLY|RETURN|ERROR|REPEAT|FLAGS|TTL)\b", line) or entry["keys"]:
             raise ContractError(f"not of the grammar: {line}")
         else:
             entry["about"].append(line.removeprefix("-- "))
@@ -143,7 +146,7 @@ def readme(contract: dict[str, Any]) -> str:
                 bound = f" ({item['bound']})" if "bound" in item else ""
                 index = f"{'KEYS' if kind == 'keys' else 'ARGV'}[{item['index']}]"
                 rows.append(row(f"`{index}`{each}{bound}", f"`{item['name']}`", f"`{item['type']}`", item["text"]))
-        rows += ["", "| reply | type | |", "|---|---|---|"]
+        rows += ["", f"| {'a line of' if 'reply' in entry else 'reply'} | type | |", "|---|---|---|"]
         for item in entry["returns"]:
             each = " per item" if "per" in item else ""
             rows.append(row(f"`{item['name']}`{each}", f"`{item['type']}`", item["text"]))

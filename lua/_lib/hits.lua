@@ -1,7 +1,7 @@
 -- Decides requests under one limit, each to its end before the next: a key named twice counts twice.
 local function hits(algorithm, limit)
   local load, wait, take, view, save = algorithm.load, algorithm.wait, algorithm.take, algorithm.view, algorithm.save
-  local reply = { now_us, 0, 0, 0 }
+  local reply = { digits(now_us) }
   for i = 1, #KEYS do
     local key, cost, retry_us, left, reset_us = KEYS[i], tonumber(ARGV[charge_at + i]), -2, 0, 0
     local state = load(key)
@@ -16,7 +16,7 @@ local function hits(algorithm, limit)
       end
       left, reset_us = view(limit, state)
     end
-    reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = retry_us, left, reset_us
+    reply[i + 1] = format(outcome, retry_us, left, reset_us)
   end
-  return reply
+  return table.concat(reply, ' ')
 end

@@ -11,3 +11,5 @@ for i = charge_at + 1, #ARGV - 1 do
     return out_of_range('cost', 1, 1000000000000000)
   end
 end
+-- The reply is one line: a client reads a string of numbers several times as fast as an array of them.
+local outcome = format('%d', 4294967296) == '4294967296' and '%d %d %d' or '%.0f %.0f %.0f' -- C's long may have 32 bits

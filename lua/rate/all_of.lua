@@ -12,6 +12,7 @@
 -- ARGV[2+4m] charge    int[0..1]   1 = charge what is admitted, 0 = only look
 -- ARGV[2+4m+r] cost    int[1..1000000000000000]   r=1..n/m   units that request r asks of each of its limits
 -- ARGV[3+4m+n/m] now_us  int[0..4503599627370496]|''   '' = the server's clock
+-- REPLY   line
 -- RETURN  at_us     int     the time at which this was decided
 -- RETURN per item  retry_us     int   0 = this limit would admit; t > 0 = it passes in t microseconds; -1 = never; -2 = the key holds something else, untouched
 -- RETURN per item  remaining    int   units left now
@@ -372,6 +373,8 @@ for i = charge_at + 1, #ARGV - 1 do
     return out_of_range('cost', 1, 1000000000000000)
   end
 end
+-- The reply is one line: a client reads a string of numbers several times as fast as an array of them.
+local outcome = format('%d', 4294967296) == '4294967296' and '%d %d %d' or '%.0f %.0f %.0f' -- C's long may have 32 bits
 -- <<< _lib/requests
 local rules, malformed = read_rules(m, 2)
 if not rules then return malformed end
@@ -387,7 +390,7 @@ for i = 1, #KEYS do
   end
 end
 
-local reply, dirty = { now_us }, {}
+local reply, waits, dirty = { digits(now_us) }, {}, {}
 for r = 1, #KEYS / m do
   local before, cost, admitted = (r - 1) * m, tonumber(ARGV[charge_at + r]), charge
   for j = 1, m do
@@ -397,7 +400,7 @@ for r = 1, #KEYS / m do
       retry_us = rule.algorithm.wait(rule.limit, state, never and 0 or cost)
       if never then retry_us = -1 end
     end
-    reply[3 * (before + j) - 1] = retry_us
+    waits[j] = retry_us
     admitted = admitted and retry_us == 0
   end
   for j = 1, m do
@@ -408,7 +411,7 @@ for r = 1, #KEYS / m do
       dirty[key] = true
     end
     if state then left, reset_us = rule.algorithm.view(rule.limit, state) end
-    reply[3 * (before + j)], reply[3 * (before + j) + 1] = left, reset_us
+    reply[before + j + 1] = format(outcome, waits[j], left, reset_us)
   end
 end
 for i = 1, #KEYS do
@@ -418,4 +421,4 @@ for i = 1, #KEYS do
     rule_of[key].algorithm.save(key, rule_of[key].limit, states[key])
   end
 end
-return reply
+return table.concat(reply, ' ')

@@ -9,6 +9,7 @@
 -- ARGV[3] charge    int[0..1]   1 = charge what is admitted, 0 = only look
 -- ARGV[3+i] cost    int[1..1000000000000000]   i=1..n   units that request i asks for
 -- ARGV[4+n] now_us  int[0..4503599627370496]|''   '' = the server's clock
+-- REPLY   line
 -- RETURN  at_us     int     the time at which this was decided
 -- RETURN per item  retry_us     int   0 = admitted; t > 0 = refused, passes in t microseconds; -1 = refused, never passes (cost > count); -2 = the key holds something else, untouched
 -- RETURN per item  remaining    int   units left now
@@ -128,12 +129,14 @@ for i = charge_at + 1, #ARGV - 1 do
     return out_of_range('cost', 1, 1000000000000000)
   end
 end
+-- The reply is one line: a client reads a string of numbers several times as fast as an array of them.
+local outcome = format('%d', 4294967296) == '4294967296' and '%d %d %d' or '%.0f %.0f %.0f' -- C's long may have 32 bits
 -- <<< _lib/requests
 -- >>> _lib/hits
 -- Decides requests under one limit, each to its end before the next: a key named twice counts twice.
 local function hits(algorithm, limit)
   local load, wait, take, view, save = algorithm.load, algorithm.wait, algorithm.take, algorithm.view, algorithm.save
-  local reply = { now_us, 0, 0, 0 }
+  local reply = { digits(now_us) }
   for i = 1, #KEYS do
     local key, cost, retry_us, left, reset_us = KEYS[i], tonumber(ARGV[charge_at + i]), -2, 0, 0
     local state = load(key)
@@ -148,9 +151,9 @@ local function hits(algorithm, limit)
       end
       left, reset_us = view(limit, state)
     end
-    reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = retry_us, left, reset_us
+    reply[i + 1] = format(outcome, retry_us, left, reset_us)
   end
-  return reply
+  return table.concat(reply, ' ')
 end
 -- <<< _lib/hits
 local count, window_us = read_limit(1, fixed_window.max_count)

@@ -11,6 +11,7 @@
 -- ARGV[4] charge    int[0..1]   1 = charge what is admitted, 0 = only look
 -- ARGV[4+i] cost    int[1..1000000000000000]   i=1..n   units that request i asks for
 -- ARGV[5+n] now_us  int[0..4503599627370496]|''   '' = the server's clock
+-- REPLY   line
 -- RETURN  at_us     int     the time at which this was decided
 -- RETURN per item  retry_us     int   0 = admitted; t > 0 = refused, passes in t microseconds; -1 = refused, never passes (cost > burst); -2 = the key holds something else, untouched
 -- RETURN per item  remaining    int   units left now
@@ -99,11 +100,13 @@ for i = charge_at + 1, #ARGV - 1 do
     return out_of_range('cost', 1, 1000000000000000)
   end
 end
+-- The reply is one line: a client reads a string of numbers several times as fast as an array of them.
+local outcome = format('%d', 4294967296) == '4294967296' and '%d %d %d' or '%.0f %.0f %.0f' -- C's long may have 32 bits
 -- <<< _lib/requests
 local count, window_us, burst = read_limit(1, 1000000000, true)
 if not count then return window_us end
 local interval = math.ceil(window_us / count)
-local full_us, reply = burst * interval, { now_us, 0, 0, 0 }
+local full_us, reply = burst * interval, { digits(now_us) }
 -- The algorithm of _lib/gcra, on one limit and written straight: most calls of most users are this one.
 for i = 1, #KEYS do
   local key, cost, retry_us, left, debt_us = KEYS[i], tonumber(ARGV[4 + i]), -2, 0, 0
@@ -125,6 +128,6 @@ for i = 1, #KEYS do
     end
     if debt_us < full_us then left = math.floor((full_us - debt_us) / interval) end
   end
-  reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = retry_us, left, debt_us
+  reply[i + 1] = format(outcome, retry_us, left, debt_us)
 end
-return reply
+return table.concat(reply, ' ')

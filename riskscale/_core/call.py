@@ -77,3 +77,8 @@ Flow: TypeAlias = Generator[Step, Any, R]
 def text(value: Any) -> str:
     """A string of a reply, whether or not the client decodes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def line(reply: Any) -> list[int]:
+    """The integers of a reply that is one line, whether or not the client decodes."""
+    return list(map(int, reply.split()))

@@ -135,9 +135,13 @@ class Hub(BaseHub):
 
     def enter(self) -> None:
         """``aclose`` waits from now on until :meth:`leave`; HubClosed once it has begun."""
+        self.check_open()
+        self._running += 1
+
+    def check_open(self) -> None:
+        """HubClosed once ``aclose`` has begun."""
         if self._closing:
             raise HubClosed
-        self._running += 1
 
     def leave(self) -> None:
         """The end of what :meth:`enter` began."""
@@ -218,16 +222,11 @@ class Hub(BaseHub):
 
     async def _send(self, by_digest: Any, sha: str, by_text: Any, text: bytes, words: tuple[Any, ...]) -> Any:
         self._check()
+        if self.timeout is None:
+            async with self._slots:
+                return await _heard(by_digest, sha, by_text, text, words)
         async with asyncio.timeout(self.timeout), self._slots:
-            try:
-                try:
-                    return await by_digest(sha, *words)
-                except Exception as error:
-                    if not is_noscript(error):
-                        raise
-                return await by_text(text, *words)
-            except Exception as error:
-                raise_translated(error)
+            return await _heard(by_digest, sha, by_text, text, words)
 
     async def _perform(self, step: Step, state: _Driven) -> Any:
         match step:
@@ -292,6 +291,19 @@ class _Driven:
 
     under_way: list[asyncio.Task[Any]] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
+
+
+async def _heard(by_digest: Any, sha: str, by_text: Any, text: bytes, words: tuple[Any, ...]) -> Any:
+    """The reply, if need be to the script's text; a script's errors as ours."""
+    try:
+        try:
+            return await by_digest(sha, *words)
+        except Exception as error:
+            if not is_noscript(error):
+                raise
+        return await by_text(text, *words)
+    except Exception as error:
+        raise_translated(error)
 
 
 def hub_of(client: Any) -> Hub:

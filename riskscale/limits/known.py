@@ -61,7 +61,7 @@ class Known:
     def age(self, keys: Sequence[str]) -> float:
         """Of what is known least of, in seconds."""
         now = self._monotonic()
-        return max(self._age(key, now) for key in keys)
+        return self._age(keys[0], now) if len(keys) == 1 else max([self._age(key, now) for key in keys])
 
     def older(self, keys: Sequence[str], than: float) -> dict[str, None]:
         """Those of which what is known is so old, or older."""

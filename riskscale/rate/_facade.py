@@ -55,6 +55,8 @@ class BaseRateLimiter:
         self._meter, self._monotonic = hub.meter, hub.monotonic
         fallback = Fallback(on_error, replicas, hub.monotonic, self._recovered)
         self._fallback = None if on_error == "raise" else fallback
+        self._is_plain = self._fallback is None and self._meter is None and not deny_cache
+        """Whether a hit is a call and nothing else."""
 
     @property
     def limits(self) -> tuple[Limit, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from riskscale._core.call import Arg, Call
+from riskscale._core.call import Arg, Call, line
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.keys import base_key, check_name, name_part
 from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
@@ -25,8 +25,8 @@ Item = str | tuple[str, int]
 """A key, or a key and its cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+@dataclass(slots=True)
+class Decision:  # not frozen: setting fields past that guard would be a tenth of what a hit costs among others
     """The answer to one request; true if it was admitted.
 
     Attributes:
@@ -122,7 +122,7 @@ class Plan:
         """``items`` in one call, at most ``most`` of them."""
         args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
         keys = tuple(self.keys_of(items))
-        return Call(self._script, keys, args, lambda reply: self.decided(reply, items, charge=charge))
+        return Call(self._script, keys, args, lambda reply: self.decided(line(reply), items, charge=charge))
 
     def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
@@ -138,35 +138,43 @@ class Plan:
         """Forget what ``key`` used."""
         return Call("rate.reset", self.keys(key), (), lambda reply: _no_state_error(reply, key))
 
-    def decided(self, reply: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
+    def decided(self, numbers: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
         """What a reply says of ``items``, which were the ``first`` and following of the call."""
-        width = 3 * len(self.limits)
-        at, start, decisions = reply[0] / MICRO, 1 + first * width, []
+        several, width = len(self.limits) > 1, 3 * len(self.limits)
+        at, start, limit = numbers[0] / MICRO, 1 + first * width, self.limits[0]
+        decisions: Decided = []
         for key, cost in items:
-            decisions.append(self._decision(reply[start : start + width], key, cost, at, charge))
+            row = numbers[start : start + width]
             start += width
+            if several:
+                row, limit = self._binding(row)
+            retry_us, remaining, reset_us = row
+            if retry_us == 0:
+                token = self._tokens.new() if charge else ""
+                decisions.append(
+                    Decision(True, remaining, 0.0, reset_us / MICRO, limit, at, key, cost, token, False, self.limits)
+                )
+            elif retry_us == -2:
+                decisions.append(_holds_something_else(key))
+            else:
+                wait = math.inf if retry_us < 0 else retry_us / MICRO
+                decisions.append(
+                    Decision(False, remaining, wait, reset_us / MICRO, limit, at, key, cost, "", False, self.limits)
+                )
         return decisions
 
-    def _decision(self, row: Sequence[int], key: str, cost: int, at: float, charge: bool) -> Decision | StateError:
-        if len(row) == 3:
-            (retry_us, remaining, reset_us), limit = row, self.limits[0]
-        else:
-            waits, lefts = row[0::3], row[1::3]
-            retry_us = -2 if -2 in waits else -1 if -1 in waits else max(waits)
-            worst = waits.index(retry_us) if retry_us else lefts.index(min(lefts))
-            remaining, reset_us, limit = min(lefts), max(row[2::3]), self.limits[worst]
-        if retry_us == -2:
-            return _holds_something_else(key)
-        retry_after = math.inf if retry_us < 0 else retry_us / MICRO
-        token = self._tokens.new() if charge and not retry_us else ""
-        reset_after = reset_us / MICRO
-        return Decision(
-            retry_us == 0, remaining, retry_after, reset_after, limit, at, key, cost, token, limits=self.limits
-        )
+    def _binding(self, row: Sequence[int]) -> tuple[Sequence[int], Limit]:
+        """Of several limits' outcomes, one: the limit that refuses for longest, or has the fewest units left."""
+        waits, lefts = row[0::3], row[1::3]
+        retry_us = -2 if -2 in waits else -1 if -1 in waits else max(waits)
+        worst = waits.index(retry_us) if retry_us else lefts.index(min(lefts))
+        return (retry_us, min(lefts), max(row[2::3])), self.limits[worst]
 
 
 def check_cost(cost: int) -> int:
     """A cost of 1 or more; ArgumentError names ``peek`` for 0."""
+    if type(cost) is int and 0 < cost <= MAX_COST:
+        return cost
     if cost == 0 and not isinstance(cost, bool):
         raise ArgumentError("cost", "must be 1 or more; to look without a charge, use peek()")
     return integer(cost, "cost", 1, MAX_COST)

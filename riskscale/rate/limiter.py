@@ -59,7 +59,7 @@ class RateLimiter(BaseRateLimiter):
         self._hub = hub_of(client)
         super().__init__(self._hub, limits, name, tag, on_error, replicas, deny_cache)
         self._timeout = None if timeout is None else seconds(timeout, "timeout")
-        self._is_plain = self._fallback is None and self._timeout is None and self._meter is None and not deny_cache
+        self._is_plain = self._is_plain and self._timeout is None
         self._kind_of = lru_cache(MOST)(self._hub.part(Coalescer).kind) if coalesce else None
 
     async def hit(self, key: str, cost: int = 1) -> Decision:
@@ -71,7 +71,7 @@ class RateLimiter(BaseRateLimiter):
         """
         pairs = ((key, check_cost(cost)),)
         plan = self._plan or (await self._planned((key,)))[0]
-        if self._is_plain and self._kind_of is not None and not self._by_slot:  # the shortest way
+        if self._is_plain and self._kind_of is not None and not self._by_slot:
             return only(await self._kind_of(plan).hits(plan, pairs))
         return only(await self._decide(plan, pairs, True))
 

@@ -38,7 +38,8 @@ class RateLimiter(BaseRateLimiter):
     def hit(self, key: str, cost: int = 1) -> Decision:
         """See :meth:`riskscale.RateLimiter.hit`."""
         pairs = ((key, check_cost(cost)),)
-        return only(self._decide(self._planned((key,))[0], pairs, True))
+        plan = self._plan or self._planned((key,))[0]
+        return only(self._hub.run(plan.hits(pairs, True)) if self._is_plain else self._decide(plan, pairs, True))
 
     def wait(self, key: str, cost: int = 1, timeout: Duration | None = None) -> Decision:
         """See :meth:`riskscale.RateLimiter.wait`."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from riskscale._core.call import line
 from riskscale._core.scripts import folder, manifest, names, script
 from tests.contract.examples import EXAMPLES, NOW
 from tools import contract
@@ -19,7 +20,8 @@ SCRIPTS = manifest()["scripts"]
 
 def call(client: redis.Redis, prefix: str, name: str, args: list[str | int], keys: list[str] | None = None) -> Any:
     keys = [f"{prefix}rs1:{{contract}}:{role}" for role in EXAMPLES[name][0]] if keys is None else keys
-    return client.eval(script(name).text, len(keys), *keys, *args)  # type: ignore[arg-type]
+    reply = client.eval(script(name).text, len(keys), *keys, *args)  # type: ignore[arg-type]
+    return line(reply) if SCRIPTS[name].get("reply") == "line" else reply
 
 
 def state(client: redis.Redis, prefix: str) -> dict[bytes, tuple[Any, int]]:
@@ -194,9 +196,9 @@ def test_a_header_out_of_the_grammar_is_refused() -> None:
             contract.parse(good.replace(old, new))
     immortal = script("fence.guard").text.decode()
     assert contract.parse(immortal)["ttl"]
-    for line in ("-- TTL     60 s", "-- TTL     none"):  # no other promise, and not without a reason
+    for promise in ("-- TTL     60 s", "-- TTL     none"):  # no other promise, and not without a reason
         with pytest.raises(contract.ContractError):
-            contract.parse(re.sub(r"^-- TTL .*$", line, immortal, flags=re.M))
+            contract.parse(re.sub(r"^-- TTL .*$", promise, immortal, flags=re.M))
     with pytest.raises(contract.ContractError):
         contract.expand("-- >>> _lib/nothing\n-- <<< _lib/nothing\n")
     with pytest.raises(contract.ContractError):

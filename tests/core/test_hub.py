@@ -215,13 +215,13 @@ async def test_calls_in_flight_are_bounded() -> None:
     running = most = 0
 
     class Slow:
-        async def evalsha(self, *_: Any) -> list[int]:
+        async def evalsha(self, *_: Any) -> bytes:
             nonlocal running, most
             running += 1
             most = max(most, running)
             await asyncio.sleep(0)
             running -= 1
-            return [0, 0, 0, 0]
+            return b"0 0 0 0"
 
         eval = execute_command = evalsha
 
@@ -285,9 +285,9 @@ async def test_closing_waits_for_calls_under_way_and_names_itself_where_it_canno
     answer = asyncio.Event()
 
     class Slow:
-        async def evalsha(self, *_: Any) -> list[int]:
+        async def evalsha(self, *_: Any) -> bytes:
             await answer.wait()
-            return [0, 0, 0, 0]
+            return b"0 0 0 0"
 
         eval = execute_command = evalsha
 

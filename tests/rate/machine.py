@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from riskscale._core.call import line
 from riskscale._core.scripts import script
 from riskscale.rate._model import MODELS, RateModel, hit
 from riskscale.rate.limit import MAX_COUNT, Algorithm, Limit
@@ -65,7 +66,7 @@ class RateMachine(RuleBasedStateMachine):
             fixed = [len(self.limits), *(word for limit in self.limits for word in words(limit))]
             name = "rate.all_of"
         args = [*fixed, int(charge), *costs, now]
-        reply = self.client.eval(script(name).text, len(keys), *keys, *args)
+        reply = line(self.client.eval(script(name).text, len(keys), *keys, *args))
         width = 3 * len(self.algorithms)
         assert reply[0] == now and len(reply) == 1 + width * len(names)
         return [reply[1 + at * width : 1 + (at + 1) * width] for at in range(len(names))]

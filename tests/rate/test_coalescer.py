@@ -64,6 +64,22 @@ async def test_one_caller_alone_is_one_call_each(hub: Hub, line: Line) -> None:
     assert line.items == [1, 1, 1]
 
 
+async def test_who_follows_a_lone_caller_goes_at_once_and_the_others_together(hub: Hub, line: Line) -> None:
+    limiter = RateLimiter(hub, FIVE)
+    await limiter.hit("a")
+    line.open.clear()
+    tasks = [asyncio.create_task(limiter.hit("a")) for _ in range(20)]
+    await turns(1)
+    assert line.items == [1, 1], "not even a turn of the loop was waited for"
+    await turns()
+    assert line.items == [1, 1, 19]
+    tasks[0].cancel()
+    line.open.set()
+    await asyncio.wait(tasks)
+    assert tasks[0].cancelled() and sum(bool(task.result()) for task in tasks[1:]) == 4
+    assert len(await asyncio.gather(*(limiter.hit("b") for _ in range(8)))) == 8 and line.items[3:] == [8]
+
+
 async def test_limiters_of_the_same_limits_share_calls_and_count_apart(hub: Hub, line: Line) -> None:
     one, two = RateLimiter(hub, FIVE, name="one"), RateLimiter(hub, Limit(5, per=3600), name="two")
     other = RateLimiter(hub, Limit(4, per=3600), name="one")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 
+from riskscale._core.call import line
 from riskscale._core.scripts import script
 from riskscale.rate.limit import ALGORITHMS, Limit
 from riskscale.sync import Hub, RateLimiter
@@ -65,7 +66,7 @@ def test_a_log_lives_as_long_as_its_newest_entry_counts(server_client: redis.Red
     log, key = script("rate.sliding_log").text, "rs1:{log}"
     for window_us in (20_000, 5_000_000, 5_000_000, 3_600_000_000):
         for _ in range(20):
-            at_us, refused, *_ = server_client.eval(log, 1, key, 200, window_us, 1, 1, "")
+            at_us, refused, *_ = line(server_client.eval(log, 1, key, 200, window_us, 1, 1, ""))
             left_ms, (seconds, us) = server_client.pipeline().pttl(key).time().execute()
             asked_us = seconds * 1_000_000 + us
             assert not refused

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
+from riskscale._core.call import line
 from riskscale._core.scripts import script
 from riskscale.rate._model import MODELS, hit, interval
 from riskscale.rate.limit import ALGORITHMS, Algorithm, Limit
@@ -109,4 +110,4 @@ def test_the_ring_wraps_and_grows(seed: int, raw_client: Any, prefix: str) -> No
             now,
         )
         expected = [n for cost in items for n in hit([model], [limit], cost, now)[0]]
-        assert reply[1:] == expected, (seed, step)
+        assert line(reply)[1:] == expected, (seed, step)
