@@ -21,6 +21,7 @@ from riskscale import (
     MultiLock,
     RateLimiter,
     ReadWriteLock,
+    RedisLimits,
     Semaphore,
 )
 from riskscale.cli.app import run
@@ -133,6 +134,14 @@ async def test_the_rest(hub: Hub) -> None:
     assert all(first) and not any(second)
     with pytest.raises(ArgumentError, match="min_replicas"):
         Lock(hub, "a", ttl=60, min_replicas=1)
+
+
+async def test_limits_of_single_keys(hub: Hub) -> None:
+    limits = RedisLimits(hub, "api", default=Limit(1, per=60))
+    limiter = RateLimiter(hub, limits, name="own")
+    await limits.set(NAMES[3], "2/minute")
+    for expected in ([True] * 8, [name == NAMES[3] for name in NAMES], [False] * 8):
+        assert [decision.allowed for decision in await limiter.hit_many(NAMES)] == expected
 
 
 def test_threads(cluster: int) -> None:

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 import riskscale.sync
-from riskscale import ArgumentError, CallableLimits, Hub, Limit, LimitSource, RateLimiter, RedisLimits, StaticLimits
+from riskscale import (
+    ArgumentError,
+    CallableLimits,
+    Hub,
+    HubClosed,
+    Limit,
+    LimitSource,
+    RateLimiter,
+    RedisLimits,
+    StaticLimits,
+)
 from riskscale.http import ASGILimit
 from riskscale.limits.calls import Change, LimitsCalls
 from riskscale.limits.known import EARLY, FRESH
@@ -256,6 +266,35 @@ async def test_header_fields_show_the_limits_of_the_key(hub: Hub, operator: Oper
     for tenant in ("gold", "b"):
         await guarded({"type": "http", "path": "/", "headers": [], "tenant": tenant}, None, send)  # type: ignore[arg-type]
     assert sent == [b'"api-60s";q=50;w=60, "api-3600s";q=7;w=3600', b'"api-3600s";q=3;w=3600']
+
+
+async def test_who_gives_up_or_closes_disturbs_nobody(
+    hub: Hub, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator("a", "5/hour")
+    await hub.preload()
+    gate, real = asyncio.Event(), hub.client.evalsha
+
+    async def evalsha(*words: Any) -> Any:
+        await gate.wait()
+        return await real(*words)
+
+    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    limiter = RateLimiter(hub, RedisLimits(hub, "api", default=THREE))
+    impatient = RateLimiter(hub, RedisLimits(hub, "api", default=THREE), timeout=0.01, on_error="allow")
+    assert (await impatient.hit("a")).limits == (THREE,), "its time is up: what is known, which is nothing yet"
+    hits = [asyncio.create_task(limiter.hit("a")) for _ in range(3)]
+    while not limiter._source._task:  # type: ignore[union-attr]
+        await asyncio.sleep(0)
+    hits[0].cancel()
+    closing = asyncio.create_task(hub.aclose())
+    await asyncio.sleep(0)
+    gate.set()
+    done = await asyncio.gather(*hits, return_exceptions=True)
+    await closing
+    assert [type(each) for each in done] == [asyncio.CancelledError, HubClosed, HubClosed]
+    with pytest.raises(HubClosed):
+        await limiter.hit("a")
 
 
 @pytest.mark.embedded  # a bare client has no prefix
