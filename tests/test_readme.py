@@ -56,7 +56,7 @@ def test_the_example_of_the_locks(scratch_server: ServerProcess) -> None:
 
 
 def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
-    (example,) = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    example = blocks("python", (ROOT / "docs" / "limits.md").read_text())[0]
     assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
 
 
