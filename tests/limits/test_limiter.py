@@ -23,7 +23,7 @@ from riskscale import (
 )
 from riskscale.http import ASGILimit
 from riskscale.limits.calls import Change, LimitsCalls
-from riskscale.limits.known import EARLY, FRESH
+from riskscale.limits.known import BY_HAND, EARLY, FRESH
 from riskscale.rate.limit import ALGORITHMS
 from riskscale.testing import VirtualClock
 
@@ -163,6 +163,19 @@ async def test_nonsense_gives_the_default_and_one_warning(
         "the default goes on for 'c'",
         "the default goes on for 'ä\\n'",
     ]
+
+
+async def test_what_is_written_by_hand_is_noticed_within_a_minute(hub: Hub, time: Time, raw_client: Any) -> None:
+    limits = RedisLimits(hub, "api", default=Limit(500, per=3600))
+    limiter = RateLimiter(hub, limits)
+    await limiter.hit("a")
+    raw_client.hset(LimitsCalls(hub.root, "api").key, "a", "7/hour")
+    counts = []
+    for _ in range(int(BY_HAND / EARLY)):
+        time.now += EARLY
+        counts.append((await limiter.peek("a")).limit.count)
+        await read(limits)
+    assert counts[0] == 500 and counts[-1] == 7 and counts == sorted(counts, reverse=True)
 
 
 async def test_the_hash_holds_something_else(hub: Hub, raw_client: Any, caplog: pytest.LogCaptureFixture) -> None:

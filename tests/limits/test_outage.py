@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -62,14 +62,6 @@ def test_a_changed_limit_keeps_what_was_granted_here() -> None:
     assert [hit(few).allowed for _ in range(3)] == [True, True, False]
     assert [hit(many).allowed for _ in range(3)] == [True, True, False], "2 of 4 were used already"
     assert hit((*many, Limit(100, per=3600))).allowed is False
-
-
-@pytest.fixture(params=["stalled", "crashed"])
-def outage(request: pytest.FixtureRequest, scratch_server: ServerProcess) -> Iterator[Outage]:
-    make: Callable[[ServerProcess], Outage] = getattr(Outage, request.param)
-    outage = make(scratch_server)
-    yield outage
-    outage.end()
 
 
 @pytest.mark.owns_server

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -129,14 +128,6 @@ def test_local_refunds_count_once() -> None:
 def test_bad_arguments(hub: Hub, argument: str, options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=argument):
         RateLimiter(hub, TEN, **options)
-
-
-@pytest.fixture(params=["stalled", "crashed"])
-def outage(request: pytest.FixtureRequest, scratch_server: ServerProcess) -> Iterator[Outage]:
-    make: Callable[[ServerProcess], Outage] = getattr(Outage, request.param)
-    outage = make(scratch_server)
-    yield outage
-    outage.end()
 
 
 async def until(limiter: Any, degraded: bool) -> Decision:
