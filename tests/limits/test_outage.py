@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import redis.asyncio
 import riskscale.sync
 from riskscale import Hub, Limit, RateLimiter, RedisLimits
 from riskscale.limits.calls import Change
-from riskscale.limits.known import FRESH
+from riskscale.limits.known import EARLY, FRESH, Known
 from riskscale.rate.fallback import RETRY, Fallback
 from riskscale.testing import Outage, ServerProcess
 
@@ -103,3 +105,91 @@ def test_in_threads(scratch_server: ServerProcess, outage: Outage) -> None:
             time.sleep(0.01)
         limits.set("gold", "41/minute")
         assert limiter.peek("gold").limit.count == 41
+
+
+@pytest.mark.embedded
+async def test_nobody_waits_and_one_goes_to_see(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked, gate = 1000.0, 0, asyncio.Event()
+    hub.monotonic = lambda: now
+
+    async def evalsha(*words: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    limits = RedisLimits(hub, "api", default=TEN)
+
+    async def answered() -> None:
+        while limits._task:
+            await asyncio.sleep(0)
+
+    first = asyncio.ensure_future(limits.refresh(["a"]))  # type: ignore[arg-type]
+    while not asked:
+        await asyncio.sleep(0)
+    now += Known.patience + 0.001
+    assert limits.refresh(["a", "b"]) is None, "an answer that takes long is not waited for"
+    gate.set()
+    await first
+    for _ in range(3):
+        await answered()
+        before = asked
+        assert limits.refresh(["a"]) is None and limits._task is None, "it was gone a moment ago"
+        now += RETRY
+        assert limits.refresh(["a"]) is None, "one goes to see, in the background"
+        await answered()
+        assert asked == before + 1
+
+
+@pytest.mark.embedded
+def test_in_threads_one_reads_while_the_others_go_on(
+    sync_hub: riskscale.sync.Hub, operator: Callable[..., Change], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, asked, gate, real = 1000.0, [], threading.Event(), sync_hub.client.evalsha
+    sync_hub.monotonic = lambda: now
+    sync_hub.preload()
+
+    def evalsha(*words: Any) -> Any:
+        asked.append(words)
+        second = len(asked) == 2
+        assert gate.wait(60)
+        if second:
+            raise redis.ConnectionError
+        return real(*words)
+
+    gate.set()
+    monkeypatch.setattr(sync_hub.client, "evalsha", evalsha)
+    monkeypatch.setattr(Known, "patience", 600.0)  # who waits here, waits too long
+    limits = riskscale.sync.RedisLimits(sync_hub, "api", default=TEN)
+    limits.refresh(["a"])
+    operator("a", "40/minute")
+    with ThreadPoolExecutor(8) as threads:
+
+        def read_while_the_others_go_on() -> None:
+            gate.clear()
+            before = len(asked)
+            reader = threads.submit(limits.refresh, ["a"])
+            while len(asked) == before:
+                time.sleep(0.001)
+            try:
+                for done in [threads.submit(limits.refresh, ["a"]) for _ in range(20)]:
+                    assert done.result(30) is None
+            finally:
+                gate.set()
+            reader.result(30)
+            assert len(asked) == before + 1
+
+        now += EARLY
+        read_while_the_others_go_on()
+        assert limits.known(["a"]) == [(TEN,)], "it failed"
+        limits.refresh(["a"])
+        assert len(asked) == 2, "a moment ago"
+        now += FRESH
+        read_while_the_others_go_on()
+        assert limits.known(["a"])[0][0].count == 40
+        asked.clear()
+        now += FRESH
+        for done in [threads.submit(limits.refresh, ["a"]) for _ in range(20)]:
+            done.result(30)
+        assert len(asked) == 1, "all waited for the one that read"
