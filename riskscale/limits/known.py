@@ -115,13 +115,13 @@ class Known:
             log.warning("limits cannot be read, the last known go on: %s", type(error).__name__)
         self._failed = True
 
-    def doubt(self, key: str, why: str) -> Limits:
+    def doubt(self, key: str, why: str, instead: str = "the default goes on") -> Limits:
         """What is said of the limits of ``key`` makes no sense: the default, and one warning."""
         if (key, why) not in self._warned:
             if len(self._warned) >= WARNINGS:
                 self._warned.clear()
             self._warned.add((key, why))
-            log.warning("the default goes on for %r: %r", key[:80], why[:200])
+            log.warning("%s for %r: %r", instead, key[:80], why[:200])
         return self.default
 
     def _is_news(self, version: int, sent: float) -> bool:

@@ -18,7 +18,9 @@ from riskscale.limits.text import understood
 from riskscale.rate.limit import Limit, as_limits
 
 CALLS = 64
-"""Calls of a callable under way."""
+"""Calls of a coroutine function under way."""
+LONGEST = 10.0
+"""Seconds that one may take: while it is under way, no others are begun."""
 
 
 class Reader(ABC):
@@ -104,9 +106,10 @@ class CallableLimits(BaseCallableLimits, Reader):
 
     async def _asked(self, key: str) -> Limits:
         try:
-            return self._made(await self._function(key))
+            async with asyncio.timeout(LONGEST):
+                return self._made(await self._function(key))
         except Exception as error:
-            self._known.doubt(key, f"{type(error).__name__}: {error}")
+            self._known.doubt(key, f"{type(error).__name__}: {error}", "the last known limits go on")
             return self._known.of((key,))[0]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -427,7 +426,21 @@ async def test_a_coroutine_function_is_asked_once_a_second(hub: Hub, caplog: pyt
     assert (await limiter.peek("a")).limit.count == 9 and asked.count("b") == 1
     now += EARLY
     assert (await limiter.peek("gone")).limit.count == 3, "the last known, though it fails"
-    assert len(caplog.records) == 1 and caplog.records[0].levelno == logging.WARNING
+    assert [record.message for record in caplog.records] == ["the last known limits go on for 'gone': 'OSError: gone'"]
+
+
+async def test_a_coroutine_function_that_hangs_holds_up_nobody_for_long(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("riskscale.limits.source.LONGEST", 0.01)
+
+    async def hang(key: str) -> Limit:
+        if key == "a":
+            await asyncio.Event().wait()
+        return THREE
+
+    limiter = RateLimiter(hub, CallableLimits(hang, default=Limit(2, per=3600)))
+    assert [each.limit.count for each in await limiter.hit_many(["a", "b"])] == [2, 3]
 
 
 async def test_a_source_of_the_other_kind_is_refused(hub: Hub, sync_hub: riskscale.sync.Hub) -> None:

@@ -189,7 +189,12 @@ def test_in_threads_one_reads_while_the_others_go_on(
         read_while_the_others_go_on()
         assert limits.known(["a"])[0][0].count == 40
         asked.clear()
+        gate.clear()
         now += FRESH
-        for done in [threads.submit(limits.refresh, ["a"]) for _ in range(20)]:
+        waiting = [threads.submit(limits.refresh, ["a"]) for _ in range(20)]
+        while not asked:
+            time.sleep(0.001)
+        gate.set()
+        for done in waiting:
             done.result(30)
         assert len(asked) == 1, "all waited for the one that read"
