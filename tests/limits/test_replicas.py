@@ -22,7 +22,7 @@ from tests.cli.command import ROOT
 from tests.limits._replica import FIRST, KEY, PATIENCE, Seen, follow
 
 Operator = Callable[..., Change]
-COUNTS = [FIRST.count + number for number in range(4)]
+COUNTS = [FIRST.count + number for number in range(3)]
 
 
 def judge(began: dict[int, float], changed: dict[int, float]) -> None:

@@ -58,7 +58,7 @@ def test_against_a_dictionary(changes: list[tuple[str, str]]) -> None:
 
 def test_hostile_names_and_many_of_them(hub: Hub) -> None:
     calls = LimitsCalls(hub.root, "a:{b} %")
-    names = [*HOSTILE, *(f"tenant-{number}" for number in range(2500))]
+    names = [*HOSTILE, *(f"tenant-{number}" for number in range(1200))]
     for name in names:
         hub.run(calls.set(name, f"{len(name)}/s"))
     assert everything(hub, calls) == {name: f"{len(name)}/s" for name in names}
