@@ -103,8 +103,8 @@ class Known:
         if version is not None and not self._is_news(version, sent):
             return
         for key, limits in found.items():
-            self._entries.pop(key, None)
-            self._entries[key] = Entry(limits, sent, version)
+            self._entries[key] = Entry(limits, sent, version)  # at no time without: other threads look
+            self._entries.move_to_end(key)
         while len(self._entries) > MOST:
             self._entries.popitem(last=False)
 
