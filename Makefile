@@ -11,7 +11,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks check lua clean
+.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates check lua clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,11 +37,13 @@ test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 
-bench: $(V)/with-bench ## side by side with other libraries, on a server of its own
-	$(PY) -m benchmarks
+bench: bench-locks bench-rates ## side by side with other libraries
 
 bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many held [REDIS_URL=...]
 	$(PY) -m benchmarks.locks $(and $(REDIS_URL),--redis $(REDIS_URL))
+
+bench-rates: $(V)/with-bench $(V)/hiredis ## limits side by side, on a server of its own; writes docs/performance.md anew
+	env -u REDIS_URL PYTHONPATH=$(V)/hiredis $(PY) -m benchmarks.rates --docs docs
 
 check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/ruff check .
@@ -64,6 +66,10 @@ $(V)/bin/python:
 $(V)/with-%: pyproject.toml | $(V)/bin/python
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+# Beside the environment, not in it: redis-py takes hiredis wherever it finds it, and the tests run without.
+$(V)/hiredis: | $(V)/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check --target $@ hiredis || echo 'hiredis: cannot be had here, left out'
 
 # One by one: a server that cannot be had for this machine is named by the run, and the others are tested.
 $(V)/with-matrix: pyproject.toml | $(V)/bin/python

@@ -1,119 +1,115 @@
-"""Operations a second, beside a bare EVALSHA of ``return 1`` by the same kind of client."""
+"""Operations beside a bare EVALSHA of ``return 1`` with as many keys and arguments, by the same client."""
 
 from __future__ import annotations
 
 import asyncio
 import statistics
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import redis
-import redis.asyncio
 
-from benchmarks import contenders
-from benchmarks.contenders import AsyncOperation, Operation
 from benchmarks.report import Row
 from benchmarks.rounds import Settings, Work, ratio, seconds_per_operation
 from benchmarks.wire import Shape, sent, shape
 
+Operation = Callable[[], object]
+AsyncOperation = Callable[[], Awaitable[object]]
+
 BARE = "return 1"
 
 
-def blocking(url: str, settings: Settings) -> list[Row]:
-    """One thread, one connection."""
-    with redis.Redis.from_url(url) as client:
-        singles = contenders.ours(client) | contenders.rivals(url, client)
-        return beside_bare(client, singles, settings, contenders.batches(client))
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Operations that make ``size`` decisions each; they are held against the bare call of the first single one."""
+
+    acts: Mapping[str, Any]
+    size: int
 
 
-def concurrent(url: str, settings: Settings) -> list[Row]:
-    """One event loop, some callers that each ask again as soon as they are answered."""
-    with asyncio.Runner() as runner, redis.Redis.from_url(url) as observer:
-        client = redis.asyncio.Redis.from_url(url, max_connections=2 * max(settings.callers))
-        acts = contenders.ours_async(client) | contenders.rivals_async(url, client)
-        rows = beside_bare_async(runner, client, observer, acts, settings)
-        runner.run(client.aclose())
-        return rows
+NO_BATCHES = Batches({}, 1)
 
 
 def beside_bare(
-    client: redis.Redis,
-    singles: Mapping[str, Operation],
-    settings: Settings,
-    many: Mapping[str, Operation] | None = None,
+    client: redis.Redis, singles: Mapping[str, Operation], settings: Settings, batches: Batches = NO_BATCHES
 ) -> list[Row]:
     """Each operation, and each of a batch's decisions, beside as many bare calls of the same shape."""
-    acts = {**singles, **(many or {})}
-    seen = {name: _round_trips(client, act) for name, act in acts.items()}
-    shapes = {name: shape(seen[name]) for name in singles}
+    acts = {**singles, **batches.acts}
+    shapes = {name: shape(_round_trips(client, act)) for name, act in acts.items()}
     works: dict[str | Shape, Work] = {name: _repeated(act) for name, act in acts.items()}
-    for each in set(shapes.values()):
+    for each in {shapes[name] for name in singles}:
         works[each] = _repeated(_bare(client, each))
-    taken = seconds_per_operation(works, settings)
-    rows = [_bare_row(shapes, taken)]
-    for name in acts:
-        decisions = 1 if name in singles else contenders.BATCH
-        alone = shapes[name.removesuffix(f" hit_many {decisions}")]
-        rows.append(_row(name, taken[name], taken[alone], decisions) | {"round_trips": len(seen[name]) / decisions})
-    return rows
+    return _rows(shapes, batches, seconds_per_operation(works, settings))
 
 
 def beside_bare_async(
-    runner: asyncio.Runner, client: Any, observer: redis.Redis, acts: Mapping[str, AsyncOperation], settings: Settings
+    runner: asyncio.Runner,
+    client: Any,
+    observer: redis.Redis,
+    singles: Mapping[str, AsyncOperation],
+    settings: Settings,
+    batches: Batches = NO_BATCHES,
 ) -> list[Row]:
     """The same for asyncio, by as many concurrent callers as the settings say."""
-    shapes: dict[str, Shape] = {}
-    for name, act in acts.items():
-        shapes[name] = shape(_round_trips(observer, lambda act=act: runner.run(_spread(act, 1, 1))))  # type: ignore[misc]
-    everything: dict[str | Shape, AsyncOperation] = dict(acts.items())
-    for each in set(shapes.values()):
-        everything[each] = _bare_async(client, observer.script_load(BARE), each)
+    acts, shapes = with_bare_async(runner, client, observer, {**singles, **batches.acts})
     rows: list[Row] = []
     for callers in settings.callers:
-        rows += _at(runner, everything, shapes, callers, settings)
+        rounds = seconds_per_operation(_works(runner, acts, callers), settings)
+        taken = {name: [seconds / callers for seconds in each] for name, each in rounds.items()}
+        rows += [{"callers": callers} | row for row in _rows(shapes, batches, taken)]
     return rows
 
 
-def _at(
-    runner: asyncio.Runner,
-    acts: Mapping[str | Shape, AsyncOperation],
-    shapes: dict[str, Shape],
-    callers: int,
-    settings: Settings,
-) -> list[Row]:
+def with_bare_async(
+    runner: asyncio.Runner, client: Any, observer: redis.Redis, acts: Mapping[str, AsyncOperation]
+) -> tuple[dict[str | Shape, AsyncOperation], dict[str, Shape]]:
+    """The operations and, by their shapes, the bare calls that they are held against; and which has which shape."""
+    shapes: dict[str, Shape] = {}
+    for name, act in acts.items():
+        shapes[name] = shape(_round_trips(observer, lambda act=act: runner.run(spread(act, 1, 1))))  # type: ignore[misc]
+    sha = observer.script_load(BARE)
+    return {**acts, **{each: _bare_async(client, sha, each) for each in shapes.values()}}, shapes
+
+
+def _works(runner: asyncio.Runner, acts: Mapping[str | Shape, AsyncOperation], callers: int) -> dict[str | Shape, Work]:
+    """Of which each operation is one by each caller."""
+
     def work(act: AsyncOperation) -> Work:
-        return lambda count: runner.run(_spread(act, callers, count))
+        return lambda times: runner.run(spread(act, callers, times))
 
     for act in acts.values():  # every connection is made before the clock runs
-        work(act)(4 * callers)
-    taken = seconds_per_operation({name: work(act) for name, act in acts.items()}, settings)
-    rows = [_bare_row(shapes, taken)]
-    for name, alone in shapes.items():
-        rows.append(_row(name, taken[name], taken[alone], 1) | {"round_trips": float(len(alone))})
-    return [{"callers": callers} | row for row in rows]
+        work(act)(4)
+    return {name: work(act) for name, act in acts.items()}
 
 
-async def _spread(act: Callable[[], Awaitable[object]], callers: int, count: int) -> None:
-    """``count`` operations, shared out among the callers."""
+async def spread(act: Callable[[], Awaitable[object]], callers: int, times: int) -> None:
+    """The operation, so many times by each of the callers."""
 
-    async def caller(share: int) -> None:
-        for _ in range(share):
+    async def caller() -> None:
+        for _ in range(times):
             await act()
 
-    least, more = divmod(count, callers)
-    await asyncio.gather(*(caller(least + (number < more)) for number in range(callers)))
+    await asyncio.gather(*(caller() for _ in range(callers)))
 
 
-def _bare_row(shapes: Mapping[str, Shape], taken: Mapping[str | Shape, list[float]]) -> Row:
-    """The bare calls that the first operation is held against."""
-    alone = next(iter(shapes.values()))
-    name = "bare EVALSHA" if len(alone) == 1 else f"{len(alone)} bare EVALSHA"
-    return _row(name, taken[alone], taken[alone], 1) | {"round_trips": float(len(alone))}
+def _rows(shapes: dict[str, Shape], batches: Batches, taken: Mapping[str | Shape, list[float]]) -> list[Row]:
+    first = next(iter(shapes.values()))
+    rows = [_row("bare EVALSHA" if len(first) == 1 else f"{len(first)} bare EVALSHA", first, taken, first)]
+    for name, own in shapes.items():
+        is_batch = name in batches.acts
+        rows.append(_row(name, own, taken, first if is_batch else own, batches.size if is_batch else 1))
+    return rows
 
 
-def _row(name: str, taken: list[float], bare: list[float], decisions: int) -> Row:
-    rate = decisions / statistics.median(taken)
-    return {"name": name, "ops_per_s": rate, "ratio_to_bare": decisions * ratio(bare, taken)}
+def _row(name: str, own: Shape, taken: Mapping[str | Shape, list[float]], bare: Shape, decisions: int = 1) -> Row:
+    seconds = taken[name] if name in taken else taken[own]
+    return {
+        "name": name,
+        "ops_per_s": decisions / statistics.median(seconds),
+        "ratio_to_bare": decisions * ratio(taken[bare], seconds),
+        "round_trips": len(own) / decisions,
+    }
 
 
 def _repeated(act: Operation) -> Work:

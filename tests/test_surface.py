@@ -12,7 +12,7 @@ import riskscale
 import riskscale.sync
 
 DIFFERENT = {("Hub", name) for name in ("aclose", "close", "spawn", "ask", "enter", "leave", "check_open")}
-ASYNCIO_ONLY = {("RateLimiter", "coalesce"), ("RateLimiter", "timeout")}
+ASYNCIO_ONLY = {(name, option) for name in ("RateLimiter", "MultiRateLimiter") for option in ("coalesce", "timeout")}
 
 
 def test_all_is_sorted_and_there() -> None:
@@ -57,7 +57,7 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 def test_importing_needs_redis_alone() -> None:
     """No extra is imported, and not even redis itself: clients are injected."""
-    extras = "fakeredis lupa typer rich fastapi prometheus_client opentelemetry pytest"
+    extras = "fakeredis limits lupa typer rich fastapi prometheus_client opentelemetry pytest"
     code = f"import sys, riskscale, riskscale.sync; print([m for m in '{extras}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

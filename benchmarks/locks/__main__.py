@@ -16,6 +16,7 @@ SUITE = command.Suite(
             alone.blocking,
         ),
         "alone_asyncio": ("The same, asyncio, one caller", alone.concurrent),
+        "alone_server": ("The same: the server's time for each of the two scripts", alone.server_time),
         "hand_over_asyncio": (
             "From one's release to the next one's grant, one event loop; bare = a round trip after the same idle time",
             handover.concurrent,

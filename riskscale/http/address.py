@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from riskscale.errors import ArgumentError
 
 Address = IPv4Address | IPv6Address
+LONGEST_KEY = 512
+"""Bytes of a key as it is."""
 
 
 class Proxies:
@@ -52,6 +56,18 @@ class Proxies:
         if isinstance(address, IPv6Address) and self._prefix < 128:
             return str(IPv6Network((address.packed, self._prefix), strict=False))
         return str(address)
+
+
+def bounded(key: Any) -> Any:
+    """Clients choose keys as long and as odd as a header field may be: such a key, or one of several, is its digest."""
+    if isinstance(key, Mapping):
+        return {name: bounded(each) for name, each in key.items()}
+    if not isinstance(key, str):
+        return key  # the limiter says what is wrong with it
+    encoded = key.encode(errors="surrogatepass")
+    if len(encoded) <= LONGEST_KEY and encoded.decode(errors="replace") == key:
+        return key
+    return f"sha256:{hashlib.sha256(encoded).hexdigest()}"
 
 
 def _parsed(text: str) -> Address | None:

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from riskscale.errors import ArgumentError
-from riskscale.http.address import Proxies
-from riskscale.http.headers import PROBLEM, Headers, decision_headers, problem
-from riskscale.rate.limiter import RateLimiter
+from riskscale.http.address import Proxies, bounded
+from riskscale.http.headers import PROBLEM, Headers, decision_headers, policy_headers, problem
+from riskscale.rate.calls import check_cost
+from riskscale.rate.limiter import Limiter
+from riskscale.rate.multi import MultiRateLimiter
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -29,8 +31,10 @@ class ASGILimit:
 
     Args:
         app: the ASGI application.
-        limiter: a :class:`riskscale.RateLimiter`; its ``on_error`` says what happens while the server is gone.
-        key: of a scope: whose request it is; None: it is not limited. Default: the client's address.
+        limiter: a :class:`riskscale.RateLimiter` or :class:`riskscale.MultiRateLimiter`; its ``on_error`` says what
+            happens while the server is gone.
+        key: of a scope: whose request it is, as the limiter takes it (a MultiRateLimiter: a mapping of keys); None: it
+            is not limited. Default: the client's address. A very long one, or no UTF-8, becomes its digest.
         cost: units of a request; a number, or a callable of the scope.
         exempt: paths that are never limited, such as those of health checks.
         proxies: who may say which address a request came from.
@@ -44,9 +48,9 @@ class ASGILimit:
     def __init__(
         self,
         app: App,
-        limiter: RateLimiter,
+        limiter: Limiter[Any, Any],
         *,
-        key: Callable[[Scope], str | None] | None = None,
+        key: Callable[[Scope], Any] | None = None,
         cost: int | Callable[[Scope], int] = 1,
         exempt: Iterable[str] = (),
         proxies: Proxies | None = None,
@@ -55,6 +59,10 @@ class ASGILimit:
             raise ArgumentError("exempt", "must be several paths, not one text")
         if key is not None and not callable(key):
             raise ArgumentError("key", "must be a callable of the scope")
+        if not callable(cost):
+            check_cost(cost)
+        if key is None and isinstance(limiter, MultiRateLimiter):
+            raise ArgumentError("key", "must give the keys of each limiter, where there are several")
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
@@ -67,15 +75,16 @@ class ASGILimit:
         if not key:
             await self._app(scope, receive, send)
             return
-        decision = await self._limiter.hit(key, self._cost(scope) if callable(self._cost) else self._cost)
-        headers = decision_headers(self._limiter.name, decision)
+        decision = await self._limiter.hit(bounded(key), self._cost(scope) if callable(self._cost) else self._cost)
+        name, _ = self._limiter.policy_of(decision)
+        headers = [*policy_headers(tuple(self._limiter.policies_of(decision))), *decision_headers(name, decision)]
         if decision.allowed:
             await self._app(scope, receive, _telling(send, headers))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
         else:
-            body = problem(self._limiter.name, decision)
+            body = problem(name, decision)
             headers += [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))]
             await send({"type": "http.response.start", "status": 429, "headers": _encoded(headers)})
             await send({"type": "http.response.body", "body": body})

@@ -19,20 +19,17 @@ Headers = list[tuple[str, str]]
 
 
 @lru_cache(1024)
-def _policies(name: str, limits: tuple[Limit, ...]) -> str:
-    return ", ".join(f"{_policy(name, limit)};q={limit.capacity};w={_whole(limit.window_us / 1e6)}" for limit in limits)
+def policy_headers(policies: tuple[tuple[str, Limit], ...]) -> tuple[tuple[str, str], ...]:
+    """``RateLimit-Policy``: each limit's quota and window in seconds."""
+    texts = (f"{_policy(name, limit)};q={limit.capacity};w={_whole(limit.window_us / 1e6)}" for name, limit in policies)
+    return (("RateLimit-Policy", ", ".join(texts)),)
 
 
 def decision_headers(name: str, decision: Decision) -> Headers:
-    """``RateLimit-Policy``: the quota and window of each limit that the key has; ``RateLimit``; and ``Retry-After`` for
-    a refusal that ends. In whole seconds, rounded up.
-    """
+    """``RateLimit``, and ``Retry-After`` for a refusal that ends; both in whole seconds, rounded up."""
     seconds = _whole(decision.reset_after if decision.allowed else decision.retry_after)
     timed = f";t={seconds}" if decision.allowed or math.isfinite(decision.retry_after) else ""
-    headers = [
-        ("RateLimit-Policy", _policies(name, decision.limits)),
-        ("RateLimit", f"{_policy(name, decision.limit)};r={min(decision.remaining, MOST)}{timed}"),
-    ]
+    headers = [("RateLimit", f"{_policy(name, decision.limit)};r={min(decision.remaining, MOST)}{timed}")]
     if not decision.allowed and timed:
         headers.append(("Retry-After", str(seconds)))
     return headers

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
-from riskscale.errors import ArgumentError, StateError
-from riskscale.rate.calls import Decided, Decision, Pairs, Plan, only
+from riskscale.errors import StateError
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject
 from riskscale.rate.denials import Denials
 from riskscale.rate.fallback import Fallback, OnError
-from riskscale.rate.limit import Limit, as_limits
+from riskscale.rate.limit import Limit
 from riskscale.rate.plans import Plans
-from riskscale.typing import LimitSource
 
 LOOK = 0.2
 """Seconds after which whoever waits looks whether the limits of its key have changed."""
-AT_ONCE = 4096
-"""Keys that a source is asked for at one time."""
 
 
 @dataclass(slots=True)
@@ -27,29 +25,29 @@ class Batch:
     """Requests that one call decides, and where their decisions belong."""
 
     plan: Plan
-    pairs: list[tuple[str, int]] = field(default_factory=list)
+    pairs: list[tuple[Subject, int]] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
 
 
-class BaseRateLimiter:
-    """See :class:`riskscale.RateLimiter`."""
+class BaseLimiter:
+    """See :class:`riskscale.rate.limiter.Limiter`."""
 
     def __init__(
         self,
         hub: BaseHub,
-        limits: Limit | Iterable[Limit] | LimitSource,
-        name: str,
-        tag: str | None,
+        plan: Plan | Plans,
+        by_slot: bool,
         on_error: OnError,
         replicas: int | None,
         deny_cache: bool,
     ) -> None:
-        self.name = check_name(name, "name")
+        self._plans = plan if isinstance(plan, Plans) else None
+        """Where each key has limits of its own."""
+        self._plan = plan if isinstance(plan, Plan) else None
+        """Where all have the same."""
+        self.name = plan.name
         """The name it was made with."""
-        self._plans = Plans(hub.root, name, tag)
-        self._source = _source(limits, hub)
-        self._plan = None if isinstance(limits, LimitSource) else self._plans.of(as_limits(limits))
-        self._by_slot = hub.is_cluster and tag is None
+        self._by_slot = hub.is_cluster and by_slot
         self._denials = hub.part(Denials)
         self._has_cache = deny_cache
         self._meter, self._monotonic = hub.meter, hub.monotonic
@@ -63,16 +61,35 @@ class BaseRateLimiter:
         """The limits it was made with; none where each key has its own, which its decisions name."""
         return () if self._plan is None else self._plan.limits
 
+    @property
+    def policies(self) -> list[tuple[str, Limit]]:
+        """Its limits, each with the name of the limiter that it belongs to."""
+        return [] if self._plan is None else self._plan.policies
+
+    def policies_of(self, decision: Decision) -> list[tuple[str, Limit]]:
+        """Those of them that a decision had to pass."""
+        return [(self.name, limit) for limit in decision.limits] if self._plan is None else self._plan.policies
+
+    def policy_of(self, decision: Decision) -> tuple[str, Limit]:
+        """The one of its policies that a decision names."""
+        return (self.name, decision.limit) if self._plan is None else self._plan.policy_of(decision)
+
     def __repr__(self) -> str:
-        limits = "; ".join(map(str, self.limits)) or repr(self._source)
-        return f"<{type(self).__module__}.RateLimiter {self.name!r} {limits}>"
+        limits = "; ".join(map(str, self.limits)) if self._plans is None else self._plans.source
+        return f"<{type(self).__module__}.{type(self).__name__} {self.name!r} {limits}>"
+
+    def _subject(self, key: Any) -> Subject:
+        return check_name(key, "key") if self._plan is None else self._plan.subject(key)
+
+    def _to_refund(self, decision: Decision, plan: Plan) -> Plan:
+        return plan if self._plans is None else self._plans.to_refund(decision, plan)
 
     def _batches(self, pairs: Pairs, plans: Sequence[Plan]) -> list[Batch]:
         """Runs that one call can take: of the same limits; on a cluster a call's keys share a slot."""
         batches: list[Batch] = []
-        filling: dict[tuple[Plan, str], Batch] = {}
+        filling: dict[tuple[Plan, Subject], Batch] = {}
         for place, (pair, plan) in enumerate(zip(pairs, plans, strict=True)):
-            of = (plan, pair[0] if self._by_slot else "")
+            of = (plan, pair[0] if self._by_slot else None)
             batch = filling.get(of)
             if batch is None or len(batch.pairs) == plan.most:
                 batch = filling[of] = Batch(plan)
@@ -80,9 +97,6 @@ class BaseRateLimiter:
             batch.pairs.append(pair)
             batch.places.append(place)
         return batches
-
-    def _to_refund(self, decision: Decision, plan: Plan) -> Plan:
-        return plan if self._source is None else self._plans.to_refund(decision, plan)
 
     def _count(self, decided: Decided, charge: bool, began: float) -> None:
         """``rate_decisions`` by outcome, and ``rate_decision_seconds``; peeks are no decisions."""
@@ -101,7 +115,7 @@ class BaseRateLimiter:
         """What the deny cache says of them; nothing where there is none."""
         if not self._has_cache:
             return [None] * len(pairs)
-        return [self._denials.look(plan, key, cost) for key, cost in pairs]
+        return [self._denials.look(plan, subject, cost) for subject, cost in pairs]
 
     def _note(self, plan: Plan, decided: Decided, sent: float) -> None:
         """Remember refusals of the server."""
@@ -114,18 +128,6 @@ class BaseRateLimiter:
         if decision.allowed or self._monotonic() + decision.retry_after > give_up:
             return None
         return decision.retry_after
-
-    @staticmethod
-    def _all(results: Decided) -> list[Decision]:
-        return [only([result]) for result in results]
-
-
-def _source(limits: Limit | Iterable[Limit] | LimitSource, hub: BaseHub) -> LimitSource | None:
-    if not isinstance(limits, LimitSource):
-        return None
-    if getattr(limits, "blocking", hub._blocking) != hub._blocking:
-        raise ArgumentError("limits", "are a source of the other kind: riskscale and riskscale.sync have one each")
-    return limits
 
 
 def _outcome(decided: Decision | StateError) -> str:

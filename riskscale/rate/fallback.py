@@ -9,73 +9,86 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal, get_args
 
-from redis import exceptions as client
-
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
-from riskscale.errors import ArgumentError
+from riskscale.errors import ArgumentError, StateError
 from riskscale.rate._model import MODELS, RateModel, hit
-from riskscale.rate.calls import Decided, Decision, Pairs
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject, binding
 from riskscale.rate.limit import Limit
 
 log = logging.getLogger("riskscale.rate")
 
 OnError = Literal["raise", "allow", "deny", "local"]
 GONE: Final = (
-    client.ConnectionError,
-    client.TimeoutError,
-    client.BusyLoadingError,
-    client.ClusterDownError,
-    client.OutOfMemoryError,
-    client.ReadOnlyError,
-    OSError,
-    TimeoutError,
+    "ConnectionError",
+    "TimeoutError",
+    "BusyLoadingError",
+    "ClusterDownError",
+    "OutOfMemoryError",
+    "ReadOnlyError",
 )
-"""Errors that say nothing of the request: the server is away, loading, full, or a replica now."""
+"""Errors of a client that say nothing of the request: the server is away, loading, full, or a replica now."""
 RETRY = 0.25
 """Seconds between attempts to reach a server that is away; meanwhile nobody waits for it."""
 
 
-Limits = tuple[Limit, ...]
-
-
 class Shares:
-    """The same limits in this process, each for its part of the replicas. One that changes keeps its state here too."""
+    """The same limits in this process, each for its part of the replicas, by the same keys: a changed one goes on."""
 
     def __init__(self, replicas: int) -> None:
-        self._states = {algorithm: ExpiringStore(model) for algorithm, model in MODELS.items()}
-        self._of = lru_cache(1024)(lambda limits: [_share(limit, replicas) for limit in limits])
+        self._stores: dict[str, ExpiringStore[RateModel]] = {each: ExpiringStore(MODELS[each]) for each in MODELS}
+        self._shares = lru_cache(1024)(lambda limits: [_share(limit, replicas) for limit in limits])
         self._mutex = threading.Lock()
 
-    def hit(self, limits: Limits, key: str, cost: int, now_us: int, charge: bool) -> tuple[int, int, int]:
-        """``retry_us``, ``remaining`` and ``reset_us``, as a script replies them."""
+    def hit(
+        self, plan: Plan, subject: Subject, cost: int, now_us: int, charge: bool
+    ) -> tuple[tuple[int, int, int], int]:
+        """``retry_us``, ``remaining`` and ``reset_us`` as a script replies them, and which limit says so."""
         with self._mutex:
-            outcomes = hit(self._models(limits, key, now_us), self._of(limits), cost, now_us, charge)
-        waits = [outcome.retry_us for outcome in outcomes]
-        retry_us = -1 if -1 in waits else max(waits)
-        return retry_us, min(each.remaining for each in outcomes), max(each.reset_us for each in outcomes)
+            outcomes = hit(self._states(plan, subject, now_us), self._shares(plan.limits), cost, now_us, charge)
+        return binding([number for outcome in outcomes for number in outcome])
 
-    def refund(self, limits: Limits, key: str, cost: int, at_us: int, now_us: int) -> int:
+    def refund(self, plan: Plan, subject: Subject, cost: int, at_us: int, now_us: int) -> int:
         """The units that came back."""
         with self._mutex:
-            pairs = zip(self._models(limits, key, now_us), self._of(limits), strict=True)
+            pairs = zip(self._states(plan, subject, now_us), self._shares(plan.limits), strict=True)
             return min(model.refund(limit, cost, at_us, now_us) for model, limit in pairs)
 
-    def _models(self, limits: Limits, key: str, now_us: int) -> list[RateModel]:
-        return [self._states[limit.algorithm].get((key, limit.label), now_us) for limit in limits]
+    def _states(self, plan: Plan, subject: Subject, now_us: int) -> list[RateModel]:
+        keys = zip(plan.limits, plan.keys(subject), strict=True)
+        return [self._stores[limit.algorithm].get(key, now_us) for limit, key in keys]
 
 
 def _share(limit: Limit, replicas: int) -> Limit:
     """One unit at the least: a share of nothing would refuse everything."""
     burst = None if limit.burst is None else max(1, limit.burst // replicas)
     return replace(limit, count=max(1, limit.count // replicas), burst=burst)
+
+
+def gone() -> tuple[type[Exception], ...]:
+    """The classes of such errors, of every client that is loaded: valkey-py has its own."""
+    loaded = filter(None, map(sys.modules.get, ("redis.exceptions", "valkey.exceptions")))
+    return OSError, *(getattr(module, name) for module in loaded for name in GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Some items of one plan: what is ``settled`` without the server (None: not yet), and what it is ``asked``."""
+
+    plan: Plan
+    settled: Sequence[Decision | None]
+    asked: Pairs
+    charge: bool
+    shared: Decided
+    """Where the share was asked first: its grants for what is ``asked``."""
 
 
 class Fallback:
@@ -112,79 +125,74 @@ class Fallback:
         """Whether the last attempt found the server gone."""
         return self._is_down
 
-    def begin(self, limits: Limits, pairs: Pairs, charge: bool) -> tuple[list[Decision | None], Pairs]:
-        """What is decided without the server (None: not yet), and the items to ask it for."""
+    def begin(self, plan: Plan, pairs: Pairs, charge: bool) -> Attempt:
+        """Before the server is asked."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return [self._decide(limits, key, cost, charge) for key, cost in pairs], []
+            return Attempt(plan, [self._decide(plan, key, cost, charge) for key, cost in pairs], [], charge, [])
         self._again_at = now + RETRY  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
-            return [None] * len(pairs), pairs
-        settled: list[Decision | None] = []
-        for key, cost in pairs:
-            decision = self._decide(limits, key, cost, charge)
-            settled.append(None if decision.allowed else decision)
-        return settled, [pair for pair, decision in zip(pairs, settled, strict=True) if decision is None]
+            return Attempt(plan, [None] * len(pairs), pairs, charge, [])
+        decisions = [self._decide(plan, key, cost, charge) for key, cost in pairs]
+        settled = [None if decision.allowed else decision for decision in decisions]
+        shared: Decided = [decision for decision in decisions if decision.allowed]
+        asked = [pair for pair, decision in zip(pairs, decisions, strict=True) if decision.allowed]
+        return Attempt(plan, settled, asked, charge, shared)
 
-    def failed(
-        self, error: Exception, limits: Limits, settled: Sequence[Decision | None], pairs: Pairs, charge: bool
-    ) -> Decided:
+    def failed(self, error: Exception, attempt: Attempt) -> Decided:
         """The server is gone: decide what was asked of it, or raise ``error``."""
         now = self._monotonic()
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
             self._down_since = now
             self._window = self._window if now < self._both_until else 0.0
-        counted = self._shares is not None and now < self._both_until
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
-        rest: Decided = [self._decide(limits, key, cost, charge and not counted) for key, cost in pairs]
-        return merged(settled, rest)
+        here = attempt.shared or [self._decide(attempt.plan, *pair, attempt.charge) for pair in attempt.asked]
+        return merged(attempt.settled, here)
 
-    def answered(self, settled: Sequence[Decision | None], decided: Decided, charge: bool) -> Decided:
+    def answered(self, attempt: Attempt, decided: Decided) -> Decided:
         """The server is there: its decisions, and those that were made without it."""
         now = self._monotonic()
         if self._is_down:
             log.warning("limits are decided by the server again")
             self._is_down, self._both_until = False, now + self._window
             self._recovered(now - self._down_since)
-        if self._shares is not None and charge and now < self._both_until:
-            for each in decided:
-                if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
-                    self._shares.refund(each.limits, each.key, each.cost, self._now_us(), self._now_us())
-        return merged(settled, decided)
+        if attempt.charge and now < self._both_until:
+            decided = [self._within_share(attempt.plan, each, bool(attempt.shared)) for each in decided]
+        return merged(attempt.settled, decided)
 
-    def refund(self, limits: Limits, decision: Decision, cost: int) -> int:
+    def _within_share(self, plan: Plan, decided: Decision | StateError, has_share: bool) -> Decision | StateError:
+        """The share counts what the server admits meanwhile, and nothing else."""
+        if self._shares is None or isinstance(decided, StateError) or decided.allowed == has_share:
+            return decided
+        if has_share:
+            self._shares.refund(plan, decided.subject, decided.cost, self._now_us(), self._now_us())
+            return decided
+        local = self._decide(plan, decided.subject, decided.cost, True)
+        return decided if local.allowed else local
+
+    def refund(self, plan: Plan, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""
         if self._shares is None or self._refundable.pop(decision.token, None) is None:
             return 0
         now_us = self._now_us()
         at_us = now_us - max(0, round((time.time() - decision.at) * MICRO))
-        return self._shares.refund(limits, decision.key, cost, at_us, now_us)
+        return self._shares.refund(plan, decision.subject, cost, at_us, now_us)
 
     def _now_us(self) -> int:
         return int(self._monotonic() * MICRO)
 
-    def _decide(self, limits: Limits, key: str, cost: int, charge: bool) -> Decision:
-        retry_after, remaining, reset_us = 0.0 if self._on_error == "allow" else RETRY, 0, 0
+    def _decide(self, plan: Plan, subject: Subject, cost: int, charge: bool) -> Decision:
+        retry_after, remaining, reset_us, which = 0.0 if self._on_error == "allow" else RETRY, 0, 0, 0
         if self._shares is not None:
-            self._window = max(self._window, max(limit.window_us for limit in limits) / MICRO)
-            retry_us, remaining, reset_us = self._shares.hit(limits, key, cost, self._now_us(), charge)
+            self._window = max(self._window, max(limit.window_us for limit in plan.limits) / MICRO)
+            (retry_us, remaining, reset_us), which = self._shares.hit(plan, subject, cost, self._now_us(), charge)
             retry_after = retry_us / MICRO if retry_us >= 0 else RETRY  # too much for a share, perhaps not for all
-        return Decision(
-            allowed=retry_after == 0,
-            remaining=remaining,
-            retry_after=retry_after,
-            reset_after=reset_us / MICRO,
-            limit=limits[0],
-            at=time.time(),
-            key=key,
-            cost=cost,
-            token=self._new_token() if charge and retry_after == 0 and self._shares is not None else "",
-            degraded=True,
-            limits=limits,
-        )
+        token = self._new_token() if charge and retry_after == 0 and self._shares is not None else ""
+        reset_after = reset_us / MICRO
+        return plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), token, True)
 
     def _new_token(self) -> str:
         """It can be given back once, while it counts."""

@@ -16,7 +16,7 @@ from riskscale.sync.lease import Lease
 from riskscale.sync.limits import CallableLimits, RedisLimits
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
-from riskscale.sync.rate import RateLimiter
+from riskscale.sync.rate import MultiRateLimiter, RateLimiter
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Lock",
     "LuaLockBackend",
     "MultiLock",
+    "MultiRateLimiter",
     "RateLimiter",
     "ReadWriteLock",
     "RedisLimits",

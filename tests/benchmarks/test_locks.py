@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-pytest.importorskip("limits", reason="the bench extra is not installed")
 pytest.importorskip("pottery", reason="the bench extra is not installed")
 pytest.importorskip("redis_lock", reason="the bench extra is not installed")
-pytest.importorskip("throttled", reason="the bench extra is not installed")
 
 from benchmarks.locks import __main__ as benchmarks
 from benchmarks.locks import handover
@@ -23,6 +21,7 @@ HAND_OVER = {"name", "waiters", "count", "median_ms", "p99_ms", "ratio_to_bare",
 FIELDS = {
     "alone_blocking": ALONE,
     "alone_asyncio": ALONE,
+    "alone_server": {"name", "decisions", "us_per_decision", "ratio_to_get_set"},
     "hand_over_asyncio": HAND_OVER,
     "hand_over_processes": HAND_OVER,
     "queued": {"mailboxes", "queued", "scripts", "commands", "us", "ratio_to_10", "log"},
@@ -43,7 +42,7 @@ def test_a_tiny_run_beside_others_data_saves_every_section(tmp_path: Path, monke
     assert left.pop(b"another's") == -1
     assert all(seconds > 0 for seconds in left.values())
     results = json.loads(file.read_text(encoding="utf-8"))
-    assert set(results) == {"settings", "versions", *FIELDS}
+    assert set(results) == {"settings", "versions", "machine", *FIELDS}
     for section, fields in FIELDS.items():
         assert results[section], section
         assert all(fields <= set(row) for row in results[section]), section

@@ -6,6 +6,9 @@ import asyncio
 import json
 from typing import Any
 
+import limits
+import limits.aio.strategies
+import limits.strategies
 import pytest
 import redis.cluster
 
@@ -25,6 +28,7 @@ from riskscale import (
     Semaphore,
 )
 from riskscale.cli.app import run
+from riskscale.integrations.limits import AsyncRiskscaleStorage, RiskscaleStorage
 from riskscale.lease.keeper import Keeper
 
 pytestmark = pytest.mark.owns_server
@@ -153,3 +157,23 @@ def test_threads(cluster: int) -> None:
         assert riskscale.sync.Lock(hub, NAMES[0], ttl=60).acquire(timeout=0.1) is None
         with riskscale.sync.Semaphore(hub, "threads", limit=1, ttl=60):
             lease.renew()
+
+
+async def test_the_storage_of_limits(hub: Hub, cluster: int) -> None:
+    """Keys of one identifier in one slot; a reset goes to all nodes."""
+    item = limits.parse("2/minute")
+
+    def blocking() -> None:
+        with redis.cluster.RedisCluster(host="127.0.0.1", port=cluster) as client:
+            storage = RiskscaleStorage(client=client, key_prefix="blocking:")
+            limiter = limits.strategies.MovingWindowRateLimiter(storage)
+            assert [limiter.hit(item, name, cost=2) for name in (*NAMES, *NAMES)] == [True] * 8 + [False] * 8
+            limiter.clear(item, NAMES[0])
+            assert limiter.test(item, NAMES[0]) and storage.reset() == 7 and limiter.test(item, NAMES[1])
+            assert storage.incr("bare", 60) == 1 and storage.get_expiry("bare") - storage.get_expiry("none") > 50
+
+    await asyncio.to_thread(blocking)
+    storage = AsyncRiskscaleStorage(client=hub.client, key_prefix="asyncio:")
+    limiter = limits.aio.strategies.MovingWindowRateLimiter(storage)
+    hits = await asyncio.gather(*(limiter.hit(item, name, cost=2) for name in (*NAMES, *NAMES)))
+    assert sum(hits) == 8 and await storage.reset() == 8 and await limiter.test(item, NAMES[1])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from typing import Any
 
 import redis
+import redis.asyncio
 
 import riskscale.sync
 from riskscale import Limit
-from riskscale.rate.limit import Algorithm
+from riskscale.rate.limit import ALGORITHMS
+from tests.faults._traffic import asynchronous, blocking
 
 
 def say(**event: Any) -> None:
@@ -32,14 +35,30 @@ def locks(hub: riskscale.sync.Hub, rounds: int, ttl: float, keep: bool) -> None:
             say(event="lost", fence=lease.fence)
 
 
-def rates(hub: riskscale.sync.Hub, count: int, per: float, algorithm: Algorithm, rounds: int) -> None:
-    """Hit one key as fast as it goes."""
-    limiter = riskscale.sync.RateLimiter(hub, Limit(count, per=per, algorithm=algorithm))
+def rates(hub: riskscale.sync.Hub, count: int, per: float, rounds: int) -> None:
+    """Hit a key under each algorithm, as fast as it goes."""
+    limiters = [riskscale.sync.RateLimiter(hub, Limit(count, per=per, algorithm=each)) for each in ALGORITHMS]
     for _ in range(rounds):
-        decision = limiter.hit("tenant")
-        if decision:
-            say(event="admitted", at=decision.at)
-    say(event="done")
+        for limiter in limiters:
+            admitted(limiter.hit("tenant"))
+
+
+async def rates_of_tasks(url: str, prefix: str, count: int, per: float, rounds: int, coalesce: bool) -> None:
+    """The same of sixteen tasks an algorithm, with and without travelling together."""
+
+    async def hits(limiter: riskscale.RateLimiter) -> None:
+        for _ in range(rounds // 16):
+            admitted(await limiter.hit("tenant"))
+
+    async with redis.asyncio.Redis.from_url(url) as client, riskscale.Hub(client, key_prefix=prefix) as hub:
+        limits = [Limit(count, per=per, algorithm=algorithm) for algorithm in ALGORITHMS]
+        limiters = [riskscale.RateLimiter(hub, limit, coalesce=coalesce) for limit in limits]
+        await asyncio.gather(*(hits(limiter) for limiter in limiters for _ in range(16)))
+
+
+def admitted(decision: riskscale.Decision) -> None:
+    if decision:
+        say(event="admitted", algorithm=decision.limit.algorithm, at=decision.at)
 
 
 def main() -> None:
@@ -47,10 +66,17 @@ def main() -> None:
     hub = riskscale.sync.Hub(redis.Redis.from_url(url), key_prefix=prefix)
     say(event="ready")
     sys.stdin.readline()  # all start together
-    if what == "locks":
-        locks(hub, int(rest[0]), float(rest[1]), rest[2:] == ["keep"])
-    else:
-        rates(hub, int(rest[0]), float(rest[1]), rest[2], int(rest[3]))  # type: ignore[arg-type]
+    match what, rest:
+        case "locks", [rounds, ttl, *keep]:
+            locks(hub, int(rounds), float(ttl), keep == ["keep"])
+        case "rates", [count, per, rounds, "blocking"]:
+            rates(hub, int(count), float(per), int(rounds))
+        case "rates", [count, per, rounds, how]:
+            asyncio.run(rates_of_tasks(url, prefix, int(count), float(per), int(rounds), how == "coalesced"))
+        case "traffic", ["blocking"]:
+            blocking(url, prefix, say)
+        case "traffic", ["asyncio"]:
+            asyncio.run(asynchronous(url, prefix, say))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 import riskscale.sync
-from tests.faults.test_races import url_of
+from tests.faults.fleet import url_of
 
 pytestmark = pytest.mark.server
 

@@ -16,9 +16,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 import riskscale.sync
-from riskscale import ArgumentError, Hub, Limit, RateLimiter
+from riskscale import ArgumentError, Hub, Limit, MultiRateLimiter, RateLimiter
 from riskscale.http import ASGILimit, Proxies, WSGILimit
-from riskscale.http.headers import decision_headers, problem
+from riskscale.http.headers import decision_headers, policy_headers, problem
 from riskscale.rate.calls import Decision
 
 TWO = Limit(2, per=60)
@@ -32,7 +32,8 @@ async def greet(request: Any) -> PlainTextResponse:
 def client(hub: Hub, **options: Any) -> httpx.AsyncClient:
     app = Starlette(routes=[Route("/", greet), Route("/healthz", greet)])
     limits = options.pop("limits", TWO)
-    app.add_middleware(ASGILimit, limiter=RateLimiter(hub, limits, name="api"), **options)
+    limiter = options.pop("limiter", None) or RateLimiter(hub, limits, name="api")
+    app.add_middleware(ASGILimit, limiter=limiter, **options)
     transport = httpx.ASGITransport(app, client=options.get("client", ("198.51.100.1", 4711)))
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
@@ -55,6 +56,23 @@ async def test_admitted_and_refused(hub: Hub) -> None:
         assert fields(third)[1] == [("api-60s", {"r": 0, "t": int(third.headers["Retry-After"])})]
         assert third.json()["violated-policies"] == ["api-60s"] and third.json()["status"] == 429
         assert int(third.headers["Content-Length"]) == len(third.content)
+
+
+async def test_several_limiters_say_which_of_them_refused(hub: Hub) -> None:
+    every = MultiRateLimiter([RateLimiter(hub, TWO, name="tenant"), RateLimiter(hub, Limit(3, per=1), name="all")])
+
+    def key(scope: Any) -> Any:
+        tenant = dict(scope["headers"]).get(b"x-tenant")
+        return {"tenant": tenant.decode(), "all": "all"} if tenant else None
+
+    async with client(hub, limiter=every, key=key) as http:
+        first, _, third = [await http.get("/", headers={"X-Tenant": "a"}) for _ in range(3)]
+        assert fields(first) == (
+            [("tenant-60s", {"q": 2, "w": 60}), ("all-1s", {"q": 3, "w": 1})],
+            [("tenant-60s", {"r": 1, "t": 60})],
+        )
+        assert third.status_code == 429 and third.json()["violated-policies"] == ["tenant-60s"]
+        assert "RateLimit" not in (await http.get("/")).headers
 
 
 async def test_health_is_exempt_and_keys_are_counted_apart(hub: Hub) -> None:
@@ -158,6 +176,61 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
     assert get("/healthz", "198.51.100.1")[0] == "200 OK"
 
 
+HOSTILE = [
+    "a\r\nSet-Cookie: x=1", "\n", "\x00", "\xff\xfe", "{}%:", "\u4e2d\U0001f512", "\ud800", "caf\udce9",
+    "x" * 511, "x" * 60_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+async def test_hostile_keys_are_counted_apart_and_told_to_nobody(hub: Hub, hostile: str) -> None:
+    """What an application may find in a header field, however it decodes it."""
+    app = Starlette(routes=[Route("/", greet)])
+    asked = iter([hostile] * 3 + [hostile + "y", "y" + hostile])
+    app.add_middleware(ASGILimit, limiter=RateLimiter(hub, TWO, name="api"), key=lambda scope: next(asked))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        answers = [await http.get("/") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 200, 200]
+    said = repr([*answers[2].headers.raw, answers[2].content])
+    assert all(len(part) == 1 or part not in said for part in (hostile, "Set-Cookie"))
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+def test_hostile_keys_in_threads(sync_hub: riskscale.sync.Hub, hostile: str) -> None:
+    limiter = riskscale.sync.RateLimiter(sync_hub, Limit(1, per=60), name="api")
+    app = WSGILimit(lambda _, start: start("200 OK", []) or [], limiter, key=lambda environ: hostile)  # type: ignore[func-returns-value,list-item]
+    said: list[tuple[Any, ...]] = []
+    for _ in range(2):
+        list(app({"PATH_INFO": "/"}, lambda *started: said.append(started)))  # type: ignore[arg-type,func-returns-value,return-value]
+    assert [status for status, _ in said] == ["200 OK", "429 Too Many Requests"]
+    assert all(f"{name}: {value}".isprintable() for _, headers in said for name, value in headers)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=ascii)
+async def test_hostile_keys_of_several_limiters(hub: Hub, hostile: str) -> None:
+    several = MultiRateLimiter([RateLimiter(hub, TWO, name="tenant"), RateLimiter(hub, Limit(9, per=60), name="all")])
+    app = Starlette(routes=[Route("/", greet)])
+    app.add_middleware(ASGILimit, limiter=several, key=lambda scope: {"tenant": hostile, "all": "all"})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        assert [(await http.get("/")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+async def test_what_a_callable_gets_wrong_charges_nothing(hub: Hub) -> None:
+    limiter = RateLimiter(hub, TWO, name="api")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it was let through")
+
+    scope = {"type": "http", "path": "/", "headers": [], "client": ("198.51.100.1", 1)}
+    for argument, options in [
+        ("cost", {"cost": lambda scope: -1}), ("cost", {"cost": lambda scope: 1.5}),
+        ("key", {"key": lambda scope: b"a"}),
+    ]:  # fmt: skip
+        with pytest.raises(ArgumentError, match=argument):
+            await ASGILimit(app, limiter, **options)(dict(scope), None, None)  # type: ignore[arg-type]
+    assert (await limiter.peek("198.51.100.1")).remaining == 2
+
+
 @given(
     name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
     remaining=st.integers(0, 10**15),
@@ -166,10 +239,8 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
 )
 def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int, retry: float, allowed: bool) -> None:
     limit = Limit(10**9, per=0.001, algorithm="gcra", name='n\\"é')
-    decision = Decision(
-        allowed, remaining, 0.0 if allowed else retry, 0.5, limit, 0.0, "a", 1, "", limits=(limit, limit)
-    )
-    for field, value in decision_headers(name, decision):
+    decision = Decision(allowed, remaining, 0.0 if allowed else retry, 0.5, limit, 0.0, "a", 1, "")
+    for field, value in [*policy_headers(((name, limit), (name, limit))), *decision_headers(name, decision)]:
         assert value.isascii() and value.isprintable()
         if field != "Retry-After":
             assert http_sf.parse(value.encode(), tltype="list")
@@ -178,9 +249,25 @@ def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int
     assert b'"status":429' in problem(name, decision)
 
 
-@pytest.mark.parametrize(("argument", "options"), [("exempt", {"exempt": "/healthz"}), ("key", {"key": "ip"})])
+@pytest.mark.parametrize(
+    ("argument", "options"),
+    [("exempt", {"exempt": "/healthz"}), ("key", {"key": "ip"}), ("cost", {"cost": -1}), ("cost", {"cost": 0.5})],
+)
 def test_bad_arguments(hub: Hub, sync_hub: riskscale.sync.Hub, argument: str, options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=argument):
         ASGILimit(Starlette(), RateLimiter(hub, TWO), **options)
     with pytest.raises(ArgumentError, match=argument):
         WSGILimit(lambda *_: [], riskscale.sync.RateLimiter(sync_hub, TWO), **options)
+
+
+def test_several_limiters_need_a_key(hub: Hub, sync_hub: riskscale.sync.Hub) -> None:
+    with pytest.raises(ArgumentError, match="key"):
+        ASGILimit(Starlette(), MultiRateLimiter([RateLimiter(hub, TWO)]))
+    several = riskscale.sync.MultiRateLimiter([riskscale.sync.RateLimiter(sync_hub, TWO)])
+    with pytest.raises(ArgumentError, match="key"):
+        WSGILimit(lambda *_: [], several)
+    app = WSGILimit(lambda *_: [], several, key=lambda environ: {"default": environ["REMOTE_ADDR"]})
+    seen: list[Any] = []
+    for _ in range(3):
+        app({"PATH_INFO": "/", "REMOTE_ADDR": "::1"}, lambda status, headers: seen.append(status))  # type: ignore[arg-type,return-value]
+    assert seen == ["429 Too Many Requests"]

@@ -296,7 +296,7 @@ async def test_who_gives_up_or_closes_disturbs_nobody(
     impatient = RateLimiter(hub, RedisLimits(hub, "api", default=THREE), timeout=0.01, on_error="allow")
     assert (await impatient.hit("a")).limits == (THREE,), "its time is up: what is known, which is nothing yet"
     hits = [asyncio.create_task(limiter.hit("a")) for _ in range(3)]
-    while not limiter._source._task:  # type: ignore[union-attr]
+    while not limiter._plans.source._task:  # type: ignore[union-attr]
         await asyncio.sleep(0)
     hits[0].cancel()
     closing = asyncio.create_task(hub.aclose())

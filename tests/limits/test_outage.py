@@ -16,6 +16,7 @@ import riskscale.sync
 from riskscale import Hub, Limit, RateLimiter, RedisLimits
 from riskscale.limits.calls import Change
 from riskscale.limits.known import EARLY, FRESH, Known
+from riskscale.rate.calls import Plan
 from riskscale.rate.fallback import RETRY, Fallback
 from riskscale.testing import Outage, ServerProcess
 
@@ -54,11 +55,10 @@ async def test_the_last_known_go_on(hub: Hub, backend: Any, operator: Callable[.
 def test_a_changed_limit_keeps_what_was_granted_here() -> None:
     now = 1000.0
     fallback = Fallback("local", 2, lambda: now)
-    gone = ConnectionError()
 
     def hit(limits: tuple[Limit, ...]) -> Any:
-        settled, asked = fallback.begin(limits, [("a", 1)], True)
-        return (fallback.failed(gone, limits, settled, asked, True) if asked else settled)[0]
+        attempt = fallback.begin(Plan("rs1", limits, "api", None), [("a", 1)], True)
+        return (fallback.failed(ConnectionError(), attempt) if attempt.asked else attempt.settled)[0]
 
     few, many = (Limit(4, per=60),), (Limit(8, per=60),)
     assert [hit(few).allowed for _ in range(3)] == [True, True, False]
@@ -80,7 +80,7 @@ async def test_a_server_that_goes_and_comes_back(scratch_server: ServerProcess, 
             decisions = await asyncio.gather(*(limiter.hit(key) for key in ["gold", "new"] * 20))
             assert all(decision.degraded for decision in decisions)
             assert [sum(map(bool, decisions[at::2])) for at in (0, 1)] == [8, 2]
-        while (await limiter.hit("until")).degraded:
+        while (await limiter.hit(f"until-{time.monotonic()}")).degraded:  # of keys that have used nothing
             await asyncio.sleep(0.01)
         await limits.set("gold", "41/minute")
         assert (await limiter.peek("gold")).limit.count == 41
@@ -101,7 +101,7 @@ def test_in_threads(scratch_server: ServerProcess, outage: Outage) -> None:
                 time.sleep(0.01)
             assert [limiter.hit(key).limit.count for key in ("gold", "new")] == [40, 10]
             assert limiter.hit("gold").degraded
-        while limiter.hit("until").degraded:
+        while limiter.hit(f"until-{time.monotonic()}").degraded:
             time.sleep(0.01)
         limits.set("gold", "41/minute")
         assert limiter.peek("gold").limit.count == 41

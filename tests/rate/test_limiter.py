@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -68,6 +70,24 @@ async def test_a_refund_counts_once(timed: Hub, algorithm: Any) -> None:
     assert await limiter.refund("a", decision, cost=2) == 2
     assert await limiter.refund("a", decision, cost=2) == 0
     assert [bool(await limiter.hit("a")) for _ in range(3)] == [True, True, False]
+
+
+async def test_a_refund_leaves_no_trace_in_a_log(timed: Hub, clock: VirtualClock, raw_client: Any) -> None:
+    """The others' units come back when they would have come back without it."""
+    limiter = RateLimiter(timed, Limit(100, per=60), name="api")
+    key = limiter._plan.keys("a")[0]
+    for _ in range(70):
+        await limiter.hit("a")
+        clock.advance(0.1)
+        before = await limiter.peek("a")
+        decision = await limiter.hit("a", cost=3)
+        clock.advance(0.1)
+        assert await limiter.refund("a", decision, cost=3) == 3
+        assert (await limiter.peek("a")).reset_after == pytest.approx(before.reset_after - 0.1)
+    clock.advance(60 - 70 * 0.2)
+    assert (await limiter.peek("a")).remaining == 100 - 70 + 1 and raw_client.pttl(key) > 0
+    clock.advance(0.2)
+    assert (await limiter.peek("a")).remaining == 100 - 70 + 2
 
 
 async def test_refunds_that_make_no_sense(timed: Hub) -> None:
@@ -161,6 +181,34 @@ async def test_bad_keys_are_refused(hub: Hub, key: Any) -> None:
         await RateLimiter(hub, Limit(10, per=60)).hit(key)
 
 
+@pytest.mark.embedded
+@pytest.mark.parametrize("deny_cache", [False, True])
+async def test_long_keys_that_clients_chose_do_not_stay_in_memory(hub: Hub, raw_client: Any, deny_cache: bool) -> None:
+    limiter = RateLimiter(hub, Limit(1, per=60), deny_cache=deny_cache)
+    await limiter.hit("a")
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            key = f"{number}" + "x" * 200_000
+            assert [bool(await limiter.hit(key)) for _ in range(2)] == [True, False]
+            raw_client.flushall()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("cost", [6, 10**15])
+async def test_a_cost_above_the_burst_never_passes(timed: Hub, cost: int) -> None:
+    limiter = RateLimiter(timed, Limit(100, per=60, algorithm="gcra", burst=5))
+    decision = await limiter.hit("a", cost=cost)
+    assert (decision.allowed, decision.retry_after, decision.remaining) == (False, math.inf, 5)
+    with pytest.raises(RateLimitExceeded, match="inf"):
+        decision.raise_if_refused()
+    assert not await limiter.wait("a", cost=cost), "it does not wait for what never comes"
+    assert (await limiter.hit("a", cost=5)).remaining == 0, "nothing was charged"
+
+
 # Limit, alone
 
 
@@ -186,7 +234,8 @@ def test_limits_parse(text: str, count: int, per: float, burst: int | None, algo
         ("10/fortnight", "character 4"), ("10/minute burst", "character 10"), ("10/minute burst=x", "character 10"),
         ("10/minute x", "character 10"), ("-1/s", "character 1"), ("1.5/s", "character 2"), ("0/s", "count"),
         ("10/0s", "period"), ("10/99999999d", "period"), ("10/s burst=0", "burst"), ("9" * 60 + "/s", "too long"),
-        ("10/s per=3", "character 5"),
+        ("10/s per=3", "character 5"), ("10/60", "character 4"), ("10 per minute", "character 3"),
+        ("10/month", "unit at character 4"), ("10/M", "character 4"), ("100/minute;", "character 11"),
     ],
 )  # fmt: skip
 def test_limits_that_do_not_parse_say_where(text: str, where: str) -> None:
@@ -204,7 +253,8 @@ def test_parse_many() -> None:
         ("count", {"count": 0}), ("count", {"count": 1.5}), ("count", {"count": 2**53 + 1}),
         ("count", {"count": 10**7 + 1}),
         ("count", {"count": True}), ("per", {"per": 0}), ("per", {"per": -1}), ("per", {"per": float("nan")}),
-        ("per", {"per": 1e10}), ("per", {"per": "60"}), ("algorithm", {"algorithm": "magic"}), ("burst", {"burst": 3}),
+        ("per", {"per": 1e10}), ("per", {"per": "60"}), ("per", {"per": "minute"}), ("per", {"per": 315_576_001}),
+        ("algorithm", {"algorithm": "magic"}), ("burst", {"burst": 3}),
         ("burst", {"burst": 0, "algorithm": "gcra"}), ("burst", {"burst": 10**9, "algorithm": "gcra", "count": 1}),
         ("name", {"name": ""}),
     ],

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
 import pytest
 import redis
+import valkey.asyncio
 
 import riskscale.sync
 from riskscale import ArgumentError, Hub, Limit, RateLimiter
-from riskscale.rate.calls import Decision
-from riskscale.rate.fallback import RETRY, Fallback
+from riskscale.rate.calls import Decision, Plan
+from riskscale.rate.fallback import RETRY, Attempt, Fallback
 from riskscale.testing import Outage, ServerProcess
 
 TEN = Limit(10, per=60)
 GONE = redis.ConnectionError("gone")
+BUDGET = 0.4
+"""Seconds for a decision: more than a busy machine takes."""
 
 
 class Virtual:
@@ -24,22 +28,25 @@ class Virtual:
 
     def __init__(self, on_error: Any, replicas: int | None = None, limits: tuple[Limit, ...] = (TEN,)) -> None:
         self.now = 1000.0
-        self.limits = limits
+        self.plan = Plan("rs1", limits, "test", None)
         self.fallback = Fallback(on_error, replicas, lambda: self.now)
         self.asked = 0
 
     def hit(self, there: bool, *, allowed: bool = True, cost: int = 1, key: str = "a") -> Decision:
-        settled, asked = self.fallback.begin(self.limits, [(key, cost)], True)
-        if not asked:
-            (found,) = settled
+        return self.end(self.fallback.begin(self.plan, [(key, cost)], True), there, allowed=allowed)
+
+    def end(self, attempt: Attempt, there: bool, *, allowed: bool = True) -> Decision:
+        if not attempt.asked:
+            (found,) = attempt.settled
         elif there:
             self.asked += 1
+            (pair,) = attempt.asked
             wait = 0.0 if allowed else 7.0
-            decided = [Decision(allowed, 5, wait, 60.0, TEN, time.time(), key, cost, "", limits=self.limits)]
-            (found,) = self.fallback.answered(settled, [*decided], True)  # type: ignore[assignment]
+            decided = [Decision(allowed, 5, wait, 60.0, TEN, time.time(), *pair, "token" if allowed else "")]
+            (found,) = self.fallback.answered(attempt, [*decided])  # type: ignore[assignment]
         else:
             self.asked += 1
-            (found,) = self.fallback.failed(GONE, self.limits, settled, asked, True)  # type: ignore[assignment]
+            (found,) = self.fallback.failed(GONE, attempt)  # type: ignore[assignment]
         assert isinstance(found, Decision)
         return found
 
@@ -66,7 +73,7 @@ def test_one_goes_to_see_while_the_others_do_without() -> None:
     server = Virtual("deny")
     server.hit(False)
     server.now += RETRY
-    asked = [len(server.fallback.begin(server.limits, [("a", 1)], True)[1]) for _ in range(5)]
+    asked = [len(server.fallback.begin(server.plan, [("a", 1)], True).asked) for _ in range(5)]
     assert asked == [1, 0, 0, 0, 0]
 
 
@@ -76,8 +83,8 @@ def test_local_grants_a_share_and_no_second_quota_afterwards() -> None:
     refused = server.hit(False)
     assert refused.degraded and 0 < refused.retry_after <= 60 and refused.remaining == 0
     server.now += RETRY
-    assert not server.hit(True).degraded, "it is there again: the first who sees it is decided by it"
-    assert [server.hit(True).allowed for _ in range(3)] == [False] * 3, "what was admitted meanwhile still counts"
+    assert [server.hit(True).allowed for _ in range(4)] == [False] * 4, "what was admitted meanwhile still counts"
+    assert not server.fallback.is_down and not server.hit(True, key="b").degraded
     server.now += 60
     assert not server.hit(True).degraded and all(server.hit(True).allowed for _ in range(20)), "the server alone"
 
@@ -89,7 +96,29 @@ def test_what_the_server_refuses_takes_nothing_from_the_share() -> None:
     server.hit(True)
     for _ in range(20):
         assert server.hit(True, allowed=False).retry_after == 7.0
-    assert sum(server.hit(True).allowed for _ in range(20)) == 4
+    assert sum(server.hit(True).allowed for _ in range(20)) == 3, "with the two before, its share of five"
+
+
+def test_hits_that_began_before_the_outage_are_within_the_share_too() -> None:
+    """A server that stalled answers them at last, when the share is already used."""
+    server = Virtual("local", replicas=2)
+    early = [server.fallback.begin(server.plan, [("a", 1)], True) for _ in range(20)]
+    assert sum(server.hit(False).allowed for _ in range(9)) == 5
+    server.now += RETRY
+    assert [server.end(attempt, True, allowed=False).retry_after for attempt in early[:10]] == [7.0] * 10
+    assert not any(server.end(attempt, True) for attempt in early[10:])
+    assert not any(server.hit(True) for _ in range(9)), "a refusal gave back what it had not taken"
+
+
+def test_a_server_that_goes_again_at_once() -> None:
+    """The unit of the share that was taken before it was asked is the request's."""
+    server = Virtual("local", replicas=2)
+    server.hit(False)
+    server.now += RETRY
+    assert all(server.hit(True) for _ in range(3))
+    last = server.hit(False)
+    assert last and last.degraded and not server.hit(False)
+    assert server.fallback.refund(server.plan, last, 1) == 1 and server.hit(False)
 
 
 def test_too_much_for_a_share_is_not_never() -> None:
@@ -111,7 +140,7 @@ def test_local_refunds_count_once() -> None:
     server = Virtual("local", replicas=10)
     decision = server.hit(False)
     assert not server.hit(False).allowed
-    assert [server.fallback.refund(server.limits, decision, 1) for _ in range(2)] == [1, 0]
+    assert [server.fallback.refund(server.plan, decision, 1) for _ in range(2)] == [1, 0]
     assert server.hit(False).allowed and not server.hit(False).allowed
 
 
@@ -130,11 +159,12 @@ def test_bad_arguments(hub: Hub, argument: str, options: dict[str, Any]) -> None
         RateLimiter(hub, TEN, **options)
 
 
-async def until(limiter: Any, degraded: bool) -> Decision:
-    """Hits, until one is decided by the server, or without it."""
-    while (decision := await limiter.hit("until")).degraded is not degraded:
+async def until_it_is_back(limiter: RateLimiter) -> None:
+    """Hits of keys that have used nothing, until one is decided by the server."""
+    number = 0
+    while (await limiter.hit(f"until-{number}")).degraded:
+        number += 1
         await asyncio.sleep(0.01)
-    return decision  # type: ignore[no-any-return]
 
 
 @pytest.mark.owns_server
@@ -142,7 +172,7 @@ async def until(limiter: Any, degraded: bool) -> Decision:
 async def test_a_server_that_goes_and_comes_back(scratch_server: ServerProcess, outage: Outage, on_error: Any) -> None:
     async with redis.asyncio.Redis.from_url(scratch_server.url) as client, Hub(client) as hub:
         replicas = 5 if on_error == "local" else None
-        limiter = RateLimiter(hub, TEN, timeout=0.1, on_error=on_error, replicas=replicas)
+        limiter = RateLimiter(hub, TEN, timeout=BUDGET, on_error=on_error, replicas=replicas)
         assert not (await limiter.hit("a")).degraded
         with outage:
             if on_error == "raise":
@@ -163,7 +193,7 @@ async def test_a_server_that_goes_and_comes_back(scratch_server: ServerProcess, 
                 except (redis.RedisError, OSError, TimeoutError):
                     await asyncio.sleep(0.01)
             return
-        await until(limiter, False)
+        await until_it_is_back(limiter)
         if on_error == "local":
             several = [await limiter.hit("b") for _ in range(3)]
             assert sum(map(bool, several)) <= 1, "one was given back; the rest of the share is used"
@@ -173,9 +203,20 @@ async def test_a_server_that_goes_and_comes_back(scratch_server: ServerProcess, 
 
 
 @pytest.mark.owns_server
+async def test_a_client_of_valkey_py(scratch_server: ServerProcess) -> None:
+    """Its errors are classes of their own."""
+    async with valkey.asyncio.Valkey(port=scratch_server.port) as client, Hub(client) as hub:
+        limiter = RateLimiter(hub, TEN, on_error="deny")
+        assert await limiter.hit("a")
+        with valkey.Valkey(port=scratch_server.port) as blocking, Outage.crashed(scratch_server):
+            assert (await limiter.hit("a")).degraded
+            assert riskscale.sync.RateLimiter(blocking, TEN, on_error="deny").hit("a").degraded
+
+
+@pytest.mark.owns_server
 def test_in_threads(scratch_server: ServerProcess, outage: Outage) -> None:
     with (
-        redis.Redis.from_url(scratch_server.url, socket_timeout=0.1) as client,
+        redis.Redis.from_url(scratch_server.url, socket_timeout=BUDGET) as client,
         riskscale.sync.Hub(client) as hub,
     ):
         limiter = riskscale.sync.RateLimiter(hub, TEN, on_error="local", replicas=5)
@@ -184,6 +225,7 @@ def test_in_threads(scratch_server: ServerProcess, outage: Outage) -> None:
             found = limiter.hit_many(["b"] * 4)
             assert [(d.allowed, d.degraded) for d in found] == [(True, True)] * 2 + [(False, True)] * 2
             assert limiter.refund("b", found[0]) == 1
-        while limiter.hit("until").degraded:
+        keys = (f"until-{number}" for number in itertools.count())
+        while limiter.hit(next(keys)).degraded:
             time.sleep(0.01)
         assert [limiter.hit("b").allowed for _ in range(2)] == [True, False]

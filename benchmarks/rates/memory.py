@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import limits
 import redis
 
 import riskscale.sync
-from benchmarks import contenders
+from benchmarks.rates import contenders
+from benchmarks.rates.contenders import DAY, RateSettings
 from benchmarks.report import Row
-from benchmarks.rounds import Settings
 from riskscale.rate.limit import ALGORITHMS, Limit
 
 LIMITS = (100, 10_000, 1_000_000)
 STEPS = 100
+RIVALS = ("limits moving window", "pyrate-limiter log", "pyrate-limiter gcra", "throttled-py gcra")
 
 
-def bytes_per_key(url: str, settings: Settings) -> list[Row]:
+def bytes_per_key(url: str, settings: RateSettings) -> list[Row]:
     """A row for each algorithm and limit; one tenant each."""
     rows: list[Row] = []
-    with redis.Redis.from_url(url) as client:
+    with contenders.patient(url) as client:
         for count in filter(lambda each: each <= settings.largest, LIMITS):
             for algorithm in ALGORITHMS:
                 client.flushdb()
-                _fill(client, Limit(count, per=contenders.DAY, algorithm=algorithm))
+                _fill(client, Limit(count, per=DAY, algorithm=algorithm))
                 rows.append(_row(client, f"riskscale {algorithm}", count))
-            client.flushdb()
-            storage = limits.storage.RedisStorage(url, connection_pool=client.connection_pool)
-            window = limits.strategies.MovingWindowRateLimiter(storage)
-            assert window.hit(limits.RateLimitItemPerDay(count), "tenant", cost=count)
-            rows.append(_row(client, "limits moving window", count))
+            hits = contenders.rivals(url, client, count)
+            for name in RIVALS:
+                client.flushdb()
+                assert hits[name]("tenant", count)
+                rows.append(_row(client, name, count))
         client.flushdb()
     return rows
 
