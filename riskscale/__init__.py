@@ -15,6 +15,7 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
+from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
     InMemoryLockBackend,
@@ -38,7 +39,7 @@ from riskscale.rate import (
     TenantRateLimiter,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ __all__ = [
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
+    "CallableLimits",
     "Decision",
     "DistributedLock",
     "Election",
@@ -61,6 +63,7 @@ __all__ = [
     "LeaseLost",
     "LeasedRateLimiter",
     "Limit",
+    "LimitSource",
     "Lock",
     "LockInfo",
     "LuaLockBackend",
@@ -72,6 +75,7 @@ __all__ = [
     "RateLimitExceeded",
     "RateLimiter",
     "ReadWriteLock",
+    "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
     "Reservation",
@@ -82,6 +86,7 @@ __all__ = [
     "SharedBulkhead",
     "StaleFence",
     "StateError",
+    "StaticLimits",
     "TenantRateLimiter",
     "Waiter",
 ]

@@ -24,6 +24,7 @@ from riskscale import (
     MultiLock,
     RateLimiter,
     ReadWriteLock,
+    RedisLimits,
     Semaphore,
 )
 from riskscale.cli.app import run
@@ -140,6 +141,14 @@ async def test_the_rest(hub: Hub) -> None:
     assert booked[0].delay() == 0 < booked[-1].delay() and await booked[-1].cancel() == 1
     with pytest.raises(ArgumentError, match="min_replicas"):
         Lock(hub, "a", ttl=60, min_replicas=1)
+
+
+async def test_limits_of_single_keys(hub: Hub) -> None:
+    limits = RedisLimits(hub, "api", default=Limit(1, per=60))
+    limiter = RateLimiter(hub, limits, name="own")
+    await limits.set(NAMES[3], "2/minute")
+    for expected in ([True] * 8, [name == NAMES[3] for name in NAMES], [False] * 8):
+        assert [decision.allowed for decision in await limiter.hit_many(NAMES)] == expected
 
 
 def test_threads(cluster: int) -> None:

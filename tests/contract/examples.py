@@ -12,6 +12,9 @@ SEMAPHORE = ["semaphore", "semaphore-leases", "semaphore-queue", "semaphore-wait
 EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "fence.guard": (["value", "fence"], [7, "the value", 60_000_000]),
     "fence.read": (["value", "fence"], [7]),
+    "limits.list": (["limits"], [0, 100]),
+    "limits.read": (["limits"], ["tenant-7"]),
+    "limits.set": (["limits"], ["tenant-7", "500/minute"]),
     "lock.acquire": (["lock", "queue", "wait"], ["owner-1", 10_000_000, "", "", "host 7"]),
     "lock.release": (["lock", "queue", "wait"], ["owner-1", ""]),
     "lock.force_release": (["lock", "queue", "wait"], ["rs1:lost", 7]),
