@@ -1,4 +1,4 @@
-"""What people look after on a server, found by its keys: what ``riskscale locks`` and ``riskscale breakers`` share."""
+"""What people look after on a server, found by its keys: what ``riskscale locks``, ``breakers`` and ``limits`` share."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def acl(
     prefix: Annotated[str, typer.Option(metavar="P", help="The application's key_prefix.")] = "",
     user: Annotated[str, typer.Option(metavar="NAME")] = "riskscale",
     operator: Annotated[
-        bool, typer.Option("--operator", help="For people: also what `list` needs of locks and breakers.")
+        bool, typer.Option("--operator", help="For people: also what changes limits and lists.")
     ] = False,
 ) -> None:
     """The smallest ACL SETUSER line that lets a client run the scripts on its own keys and nothing else."""
