@@ -1,4 +1,4 @@
-"""What people look after on a server, found by its keys: what ``riskscale locks``, ``breakers`` and ``limits`` share."""
+"""What people look after on a server, found by its keys: for ``riskscale locks``, ``breakers`` and ``limits``."""
 
 from __future__ import annotations
 
