@@ -122,7 +122,7 @@ class Crew:
 
     async def _follow(self, turn: Turn) -> Story:
         while not turn.busy and self._phase.value == WAITS:
-            await asyncio.sleep(PACE / 10)
+            await asyncio.sleep(PACE / 2)
         return await self._call(fails=False)
 
     async def _call(self, *, fails: bool) -> Story:

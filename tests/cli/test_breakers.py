@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,11 +24,8 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def hub(backend: ServerBackend, prefix: str) -> Iterator[Hub]:
-    client = redis.Redis.from_url(backend.url)
-    with Hub(client, key_prefix=prefix) as hub:
-        yield hub
-    client.close()
+def hub(admin_hub: Hub) -> Hub:
+    return admin_hub
 
 
 @pytest.fixture
