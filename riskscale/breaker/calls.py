@@ -69,7 +69,7 @@ class Snapshot(NamedTuple):
             int(forced) == 1,
             text(by),
             Counts(*map(int, counts)),
-            Rules(*rules) if rules else None,
+            Rules(*rules) if len(rules) == len(Rules._fields) else None,  # a later release may have more
             text(reason),
         )
 
