@@ -17,6 +17,7 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
+from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
     InMemoryLockBackend,
@@ -40,7 +41,7 @@ from riskscale.rate import (
     TenantRateLimiter,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ __all__ = [
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
+    "CallableLimits",
     "CircuitBreaker",
     "CircuitOpen",
     "Counts",
@@ -69,6 +71,7 @@ __all__ = [
     "LeaseLost",
     "LeasedRateLimiter",
     "Limit",
+    "LimitSource",
     "Lock",
     "LockInfo",
     "LuaLockBackend",
@@ -80,6 +83,7 @@ __all__ = [
     "RateLimitExceeded",
     "RateLimiter",
     "ReadWriteLock",
+    "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
     "Reservation",
@@ -90,6 +94,7 @@ __all__ = [
     "SharedBulkhead",
     "StaleFence",
     "StateError",
+    "StaticLimits",
     "TenantRateLimiter",
     "Transition",
     "Waiter",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from riskscale.rate.limit import Limit
 
 
 @runtime_checkable
@@ -17,6 +21,21 @@ class MetricsCollector(Protocol):
 
     def gauge(self, name: str, value: float, /, **labels: str) -> None:
         """Set ``name`` to ``value``."""
+
+
+@runtime_checkable
+class LimitSource(Protocol):
+    """What limits each key has: :class:`riskscale.RateLimiter` takes one in place of limits that are all keys' own.
+
+    Both methods are called for every decision, so they are quick; ``known`` raises nothing and waits for nothing.
+    """
+
+    def refresh(self, keys: Sequence[str]) -> Awaitable[object] | None:
+        """Bring what is known of ``keys`` up to date. None: it is; else something to wait for (a blocking source waits
+        by itself). Where that fails, what was known goes on."""
+
+    def known(self, keys: Sequence[str]) -> Sequence[Limit | Iterable[Limit]]:
+        """The limits of each of ``keys``, in their order, as far as they are known."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ import itertools
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import hypothesis
@@ -23,7 +23,7 @@ import redis
 import riskscale
 import riskscale.sync
 from riskscale._core.acl import setuser_line
-from riskscale.testing import ServerProcess, delete_keys, keys_without_ttl, new_fake_server
+from riskscale.testing import Outage, ServerProcess, delete_keys, keys_without_ttl, new_fake_server
 from tests.backends import Backend, EmbeddedBackend, ServerBackend
 
 pytest_plugins = ("riskscale.testing",)
@@ -237,3 +237,12 @@ def scratch_server() -> Iterator[ServerProcess]:
     """A server for this test alone, to be killed, paused and filled as it likes."""
     with ServerProcess() as server:
         yield server
+
+
+@pytest.fixture(params=["stalled", "crashed"])
+def outage(request: pytest.FixtureRequest, scratch_server: ServerProcess) -> Iterator[Outage]:
+    """Takes that server away, in both ways."""
+    make: Callable[[ServerProcess], Outage] = getattr(Outage, request.param)
+    outage = make(scratch_server)
+    yield outage
+    outage.end()

@@ -28,7 +28,7 @@ ERROR = re.compile(r"^-- ERROR +(?P<word>RSARG|RSSTATE) +(?P<text>\S.*)$")
 WORD = re.compile(r"^-- (?P<word>REPEAT|FLAGS|TTL +none) +(?P<text>\S.*)$")
 REPLY = re.compile(r"^-- REPLY +line$")
 COMMAND = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
-FLAGS = {"write", "readonly"}
+FLAGS = {"write", "readonly", "operator"}
 
 
 class ContractError(Exception):

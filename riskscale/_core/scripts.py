@@ -49,6 +49,11 @@ def manifest() -> dict[str, Any]:
     return contract
 
 
+def of_services() -> dict[str, Any]:
+    """The contract of those scripts that a service runs; the others are for who operates it."""
+    return {name: entry for name, entry in manifest()["scripts"].items() if "operator" not in entry["flags"]}
+
+
 def names() -> list[str]:
     """The names of all scripts, sorted."""
     return sorted(manifest()["scripts"])

@@ -17,7 +17,7 @@ BROKEN_PIPE = 141
 """128 + SIGPIPE, as the shell reports it for other programs."""
 
 _CONNECTING = re.compile(r"^(Error -?\d+ (while writing to|connecting to|while reading from) \S+\.? *:? *)+")
-ACL_HINT = "`riskscale scripts acl` prints what a user needs"
+ACL_HINT = "`riskscale scripts acl` prints what a user needs, with --operator for operators"
 
 
 class Failure(Exception):

@@ -145,7 +145,7 @@ def _locks(hub: Hub) -> list[LockName]:
         found = {lock for key in keys if (lock := lock_name(hub.root, key)) is not None}
     except RedisError as error:
         if is_noperm(error):  # a client of the library needs no SCAN, so the smallest user has none
-            raise Failure("list: this user may not SCAN: add +scan to what `riskscale scripts acl` prints") from None
+            raise Failure("list: this user may not SCAN: `riskscale scripts acl --operator` adds +scan") from None
         raise
     return sorted(found, key=lambda lock: (lock.name, lock.tag or "", lock.role))
 

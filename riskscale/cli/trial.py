@@ -8,9 +8,10 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from riskscale._core.durations import MICRO
-from riskscale._core.scripts import names
+from riskscale._core.scripts import of_services
 from riskscale.errors import StateError
 from riskscale.lease.flows import TRY_ONCE
+from riskscale.limits.calls import LimitsCalls
 from riskscale.lock import calls
 from riskscale.lock.admin import lost_channel
 from riskscale.lock.calls import LockKeys
@@ -21,16 +22,17 @@ from riskscale.sync import Hub, Lock, Semaphore
 
 
 def run_every_script(client: Any, prefix: str, name: str) -> int:
-    """How many scripts there are, if all of them ran on ``name``; the first error otherwise."""
+    """How many scripts a service has, if all of them ran on ``name``; the first error otherwise."""
     with Hub(client, key_prefix=prefix) as hub:
         try:
             _locks(hub, name)
             _rates(hub, name)
+            hub.run(LimitsCalls(hub.root, name).read([name]))
         finally:
             with suppress(RedisError):  # a lock leaves its fence behind for a minute
                 for key in (*LockKeys.of(hub.key(name)).all, *SemaphoreKeys.of(hub.key(name)).all):
                     client.delete(key)
-    return len(names())
+    return len(of_services())
 
 
 def _locks(hub: Hub, name: str) -> None:

@@ -66,7 +66,6 @@ class ASGILimit:
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
-        self._policy = policy_headers(limiter.policies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in self._exempt:
@@ -78,7 +77,7 @@ class ASGILimit:
             return
         decision = await self._limiter.hit(bounded(key), self._cost(scope) if callable(self._cost) else self._cost)
         name, _ = self._limiter.policy_of(decision)
-        headers = [*self._policy, *decision_headers(name, decision)]
+        headers = [*policy_headers(tuple(self._limiter.policies_of(decision))), *decision_headers(name, decision)]
         if decision.allowed:
             await self._app(scope, receive, _telling(send, headers))
         elif scope["type"] == "websocket":

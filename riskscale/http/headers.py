@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from functools import lru_cache
 
 from riskscale.rate.calls import Decision
 from riskscale.rate.limit import Limit
@@ -18,10 +18,11 @@ MOST = 999_999_999_999_999
 Headers = list[tuple[str, str]]
 
 
-def policy_headers(policies: Sequence[tuple[str, Limit]]) -> Headers:
-    """``RateLimit-Policy``, which does not change from request to request: each limit's quota and window in seconds."""
+@lru_cache(1024)
+def policy_headers(policies: tuple[tuple[str, Limit], ...]) -> tuple[tuple[str, str], ...]:
+    """``RateLimit-Policy``: each limit's quota and window in seconds."""
     texts = (f"{_policy(name, limit)};q={limit.capacity};w={_whole(limit.window_us / 1e6)}" for name, limit in policies)
-    return [("RateLimit-Policy", ", ".join(texts))]
+    return (("RateLimit-Policy", ", ".join(texts)),)
 
 
 def decision_headers(name: str, decision: Decision) -> Headers:

@@ -52,7 +52,6 @@ class WSGILimit:
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
-        self._policy = policy_headers(limiter.policies)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
@@ -61,7 +60,7 @@ class WSGILimit:
             return self._app(environ, start_response)
         decision = self._limiter.hit(bounded(key), self._cost(environ) if callable(self._cost) else self._cost)
         name, _ = self._limiter.policy_of(decision)
-        headers = [*self._policy, *decision_headers(name, decision)]
+        headers = [*policy_headers(tuple(self._limiter.policies_of(decision))), *decision_headers(name, decision)]
         if decision.allowed:
 
             def telling(status: str, own: list[tuple[str, str]], *error: Any) -> Any:

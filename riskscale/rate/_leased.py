@@ -6,7 +6,7 @@ from typing import Any
 
 from riskscale._core.durations import MICRO
 from riskscale.rate._facade import BaseLimiter
-from riskscale.rate.calls import Decision
+from riskscale.rate.calls import Decision, Plan
 from riskscale.rate.lending import LoanPlan
 from riskscale.rate.loans import Book
 
@@ -14,6 +14,7 @@ from riskscale.rate.loans import Book
 class BaseLeased(BaseLimiter):
     """See :class:`riskscale.LeasedRateLimiter`."""
 
+    _plan: Plan
     _borrower: Any
 
     def _open(self, most: int, life_us: int) -> LoanPlan:

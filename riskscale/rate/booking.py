@@ -66,6 +66,7 @@ class Booking:
                 key=self._key,
                 cost=self._cost,
                 token="" if retry_us else self._token,
+                limits=self._plan.limits,
                 start=start_us / MICRO,
             )
         ]
@@ -74,8 +75,8 @@ class Booking:
 class BaseReservation:
     """See :class:`riskscale.Reservation`."""
 
-    def __init__(self, limiter: BaseLimiter, decision: Decision) -> None:
-        self._limiter, self._monotonic = limiter, limiter._monotonic
+    def __init__(self, limiter: BaseLimiter, plan: Plan, decision: Decision) -> None:
+        self._limiter, self._plan, self._monotonic = limiter, plan, limiter._monotonic
         self._decision = decision
         self._start = decision.start if isinstance(decision, Booked) else decision.at
         self._starts_at = self._monotonic() + self._start - decision.at
@@ -117,16 +118,17 @@ class BaseReservation:
             return 0
         if decision.degraded:
             self._is_settled = True
-            return self._limiter._refund_here(decision, decision.cost - actual) if actual < decision.cost else 0
+            rest = decision.cost - actual
+            return self._limiter._refund_here(self._plan, decision, rest) if rest > 0 else 0
         start_us = round(self._start * MICRO)
-        return self._limiter._plan.settle(decision.key, decision.token, start_us, decision.cost, actual)
+        return self._plan.settle(decision.key, decision.token, start_us, decision.cost, actual)
 
     def _settled(self, returned: tuple[bool, int]) -> int:
         self._is_settled = True
         return returned[1]
 
     def _forget_denials(self) -> None:
-        self._limiter._denials.forget(self._limiter._plan.keys(self._decision.key))
+        self._limiter._denials.forget(self._plan.keys(self._decision.key))
 
     def _check_begins(self) -> None:
         """Whether the body may begin now that it is time."""

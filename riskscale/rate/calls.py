@@ -14,7 +14,7 @@ from riskscale._core.call import Arg, Call, line
 from riskscale._core.durations import MICRO, integer
 from riskscale._core.keys import base_key, check_name, name_part
 from riskscale.errors import ArgumentError, RateLimitExceeded, StateError
-from riskscale.rate.limit import Limit
+from riskscale.rate.limit import Limit, as_limits
 
 MAX_COST = 10**15
 REMEMBERED = 4096
@@ -46,6 +46,7 @@ class Decision:  # not frozen: setting fields past that guard would be a tenth o
         token: makes a refund of it count once; "" for a peek.
         degraded: whether it was made without the server, as ``on_error`` says; ``remaining`` is then of the local
             share, or 0 where nothing is known.
+        limits: all that it had to pass: those that its key had when it was decided.
     """
 
     allowed: bool
@@ -58,6 +59,7 @@ class Decision:  # not frozen: setting fields past that guard would be a tenth o
     cost: int
     token: str = field(repr=False)
     degraded: bool = False
+    limits: tuple[Limit, ...] = field(default=(), repr=False)
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -80,15 +82,10 @@ class Plan:
     """The limits of one limiter, with everything about their calls that does not change from hit to hit."""
 
     def __init__(self, root: str, limits: Limit | Iterable[Limit], name: str, tag: str | None) -> None:
-        self.limits = (limits,) if isinstance(limits, Limit) else tuple(limits)
-        if not 1 <= len(self.limits) <= 32 or not all(isinstance(limit, Limit) for limit in self.limits):
-            raise ArgumentError("limits", "must be a Limit, or 1 to 32 of them")
-        labels = [(limit.label, limit.algorithm) for limit in self.limits]
-        if len(set(labels)) != len(labels):
-            raise ArgumentError("limits", "holds two of the same period and algorithm; give them names")
+        self.limits = as_limits(limits)
         self.name = name
         self._root, self.tag = root, tag
-        self._roles = [f":rate:{name_part(name)}:{name_part(label)}:{algorithm}" for label, algorithm in labels]
+        self._roles = [f":rate:{name_part(name)}:{name_part(each.label)}:{each.algorithm}" for each in self.limits]
         self.words = tuple(word for limit in self.limits for word in _words(limit))
         first = self.limits[0]
         if len(self.limits) == 1:
@@ -201,13 +198,13 @@ class Plan:
                 continue
             retry_us, remaining, reset_us = row
             if retry_us == 0:
-                token = self.new_token() if charge else ""
-                decisions.append(Decision(True, remaining, 0.0, reset_us / MICRO, limit, at, key, cost, token))
+                token, reset = self.new_token() if charge else "", reset_us / MICRO
+                decisions.append(Decision(True, remaining, 0.0, reset, limit, at, key, cost, token, False, self.limits))
             elif retry_us == -2:
                 decisions.append(holds_something_else(key))
             else:
-                retry_after = math.inf if retry_us < 0 else retry_us / MICRO
-                decisions.append(Decision(False, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, ""))
+                wait, reset = math.inf if retry_us < 0 else retry_us / MICRO, reset_us / MICRO
+                decisions.append(Decision(False, remaining, wait, reset, limit, at, key, cost, "", False, self.limits))
         return decisions
 
     def _of_several(
@@ -234,7 +231,9 @@ class Plan:
     ) -> Decision:
         """A decision that names limit number ``which``."""
         limit = self.limits[which]
-        return Decision(retry_after == 0, remaining, retry_after, reset_after, limit, at, key, cost, token, degraded)
+        return Decision(
+            retry_after == 0, remaining, retry_after, reset_after, limit, at, key, cost, token, degraded, self.limits
+        )
 
     def poisoned(self, key: Subject, which: int) -> StateError:
         """The key of limit number ``which`` holds something else."""
@@ -272,11 +271,13 @@ def check_refund(key: str, decision: Decision, cost: int) -> None:
     integer(cost, "cost", 1, decision.cost)
 
 
-def check_items(items: Iterable[Any], plan: Plan) -> Pairs:
-    """Subjects and costs of ``hit_many``, every one checked before anything is sent."""
+def check_items(items: Iterable[Any], plan: Plan | None) -> Pairs:
+    """Subjects and costs of ``hit_many``, every one checked before anything is sent. Without a plan they are keys."""
     pairs = [item if isinstance(item, tuple) else (item, 1) for item in items]
     if not all(len(pair) == 2 for pair in pairs):
         raise ArgumentError("items", "must be keys, or pairs of a key and its cost")
+    if plan is None:
+        return [(check_name(key, "key"), check_cost(cost)) for key, cost in pairs]
     checked = [(plan.subject(key), check_cost(cost)) for key, cost in pairs]
     plan.keys_of(checked)
     return checked

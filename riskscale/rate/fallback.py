@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from riskscale._core.durations import MICRO, integer
@@ -40,28 +41,30 @@ RETRY = 0.25
 
 
 class Shares:
-    """The same limits in this process, each for its part of the replicas."""
+    """The same limits in this process, each for its part of the replicas, by the same keys: a changed one goes on."""
 
-    def __init__(self, plan: Plan, replicas: int) -> None:
-        self.limits = [_share(limit, replicas) for limit in plan.limits]
-        self._keys = plan.keys
-        self._stores: list[ExpiringStore[RateModel]] = [ExpiringStore(MODELS[each.algorithm]) for each in plan.limits]
+    def __init__(self, replicas: int) -> None:
+        self._stores: dict[str, ExpiringStore[RateModel]] = {each: ExpiringStore(MODELS[each]) for each in MODELS}
+        self._shares = lru_cache(1024)(lambda limits: [_share(limit, replicas) for limit in limits])
         self._mutex = threading.Lock()
 
-    def hit(self, subject: Subject, cost: int, now_us: int, charge: bool) -> tuple[tuple[int, int, int], int]:
+    def hit(
+        self, plan: Plan, subject: Subject, cost: int, now_us: int, charge: bool
+    ) -> tuple[tuple[int, int, int], int]:
         """``retry_us``, ``remaining`` and ``reset_us`` as a script replies them, and which limit says so."""
         with self._mutex:
-            outcomes = hit(self._states(subject, now_us), self.limits, cost, now_us, charge)
+            outcomes = hit(self._states(plan, subject, now_us), self._shares(plan.limits), cost, now_us, charge)
         return binding([number for outcome in outcomes for number in outcome])
 
-    def refund(self, subject: Subject, cost: int, at_us: int, now_us: int) -> int:
+    def refund(self, plan: Plan, subject: Subject, cost: int, at_us: int, now_us: int) -> int:
         """The units that came back."""
         with self._mutex:
-            pairs = zip(self._states(subject, now_us), self.limits, strict=True)
+            pairs = zip(self._states(plan, subject, now_us), self._shares(plan.limits), strict=True)
             return min(model.refund(limit, cost, at_us, now_us) for model, limit in pairs)
 
-    def _states(self, subject: Subject, now_us: int) -> list[RateModel]:
-        return [store.get(key, now_us) for store, key in zip(self._stores, self._keys(subject), strict=True)]
+    def _states(self, plan: Plan, subject: Subject, now_us: int) -> list[RateModel]:
+        keys = zip(plan.limits, plan.keys(subject), strict=True)
+        return [self._stores[limit.algorithm].get(key, now_us) for limit, key in keys]
 
 
 def _share(limit: Limit, replicas: int) -> Limit:
@@ -78,8 +81,9 @@ def gone() -> tuple[type[Exception], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Some items of one call: what is ``settled`` without the server (None: not yet), and what it is ``asked``."""
+    """Some items of one plan: what is ``settled`` without the server (None: not yet), and what it is ``asked``."""
 
+    plan: Plan
     settled: Sequence[Decision | None]
     asked: Pairs
     charge: bool
@@ -91,7 +95,6 @@ class Fallback:
     """Of one limiter.
 
     Args:
-        plan: of the limiter.
         on_error: what to do when the server is gone.
         replicas: for "local": how many share the limits.
         monotonic: seconds.
@@ -100,7 +103,6 @@ class Fallback:
 
     def __init__(
         self,
-        plan: Plan,
         on_error: OnError,
         replicas: int | None,
         monotonic: Callable[[], float],
@@ -110,9 +112,9 @@ class Fallback:
             raise ArgumentError("on_error", f"must be one of {', '.join(get_args(OnError))}")
         if (on_error == "local") != (replicas is not None):
             raise ArgumentError("replicas", "is needed with on_error='local', and only there")
-        self._plan, self._on_error, self._monotonic = plan, on_error, monotonic
-        self._shares = None if replicas is None else Shares(plan, integer(replicas, "replicas", 1, 10**6))
-        self._window = max(limit.window_us for limit in plan.limits) / MICRO
+        self._on_error, self._monotonic = on_error, monotonic
+        self._shares = None if replicas is None else Shares(integer(replicas, "replicas", 1, 10**6))
+        self._window = 0.0  # the longest of those that were decided here
         self._recovered = recovered
         self._is_down, self._down_since = False, 0.0
         self._again_at = self._both_until = -math.inf
@@ -128,19 +130,19 @@ class Fallback:
         """Whether the shares count beside the server, as they do for one window after an outage."""
         return self._shares is not None and self._monotonic() < self._both_until
 
-    def begin(self, pairs: Pairs, charge: bool) -> Attempt:
+    def begin(self, plan: Plan, pairs: Pairs, charge: bool) -> Attempt:
         """Before the server is asked."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return Attempt([self._decide(key, cost, charge) for key, cost in pairs], [], charge, [])
+            return Attempt(plan, [self._decide(plan, key, cost, charge) for key, cost in pairs], [], charge, [])
         self._again_at = now + RETRY  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
-            return Attempt([None] * len(pairs), pairs, charge, [])
-        decisions = [self._decide(key, cost, charge) for key, cost in pairs]
+            return Attempt(plan, [None] * len(pairs), pairs, charge, [])
+        decisions = [self._decide(plan, key, cost, charge) for key, cost in pairs]
         settled = [None if decision.allowed else decision for decision in decisions]
         shared: Decided = [decision for decision in decisions if decision.allowed]
         asked = [pair for pair, decision in zip(pairs, decisions, strict=True) if decision.allowed]
-        return Attempt(settled, asked, charge, shared)
+        return Attempt(plan, settled, asked, charge, shared)
 
     def failed(self, error: Exception, attempt: Attempt) -> Decided:
         """The server is gone: decide what was asked of it, or raise ``error``."""
@@ -148,10 +150,11 @@ class Fallback:
         if not self._is_down:
             log.warning("limits are decided without the server (%s): %s", self._on_error, type(error).__name__)
             self._down_since = now
+            self._window = self._window if now < self._both_until else 0.0
         self._is_down, self._again_at = True, now + RETRY
         if self._on_error == "raise":
             raise error
-        here = attempt.shared or [self._decide(key, cost, attempt.charge) for key, cost in attempt.asked]
+        here = attempt.shared or [self._decide(attempt.plan, *pair, attempt.charge) for pair in attempt.asked]
         return merged(attempt.settled, here)
 
     def answered(self, attempt: Attempt, decided: Decided) -> Decided:
@@ -162,38 +165,39 @@ class Fallback:
             self._is_down, self._both_until = False, now + self._window
             self._recovered(now - self._down_since)
         if attempt.charge and now < self._both_until:
-            decided = [self._within_share(each, bool(attempt.shared)) for each in decided]
+            decided = [self._within_share(attempt.plan, each, bool(attempt.shared)) for each in decided]
         return merged(attempt.settled, decided)
 
-    def _within_share(self, decided: Decision | StateError, has_share: bool) -> Decision | StateError:
+    def _within_share(self, plan: Plan, decided: Decision | StateError, has_share: bool) -> Decision | StateError:
         """The share counts what the server admits meanwhile, and nothing else."""
         if self._shares is None or isinstance(decided, StateError) or decided.allowed == has_share:
             return decided
         if has_share:
-            self._shares.refund(decided.subject, decided.cost, self._now_us(), self._now_us())
+            self._shares.refund(plan, decided.subject, decided.cost, self._now_us(), self._now_us())
             return decided
-        local = self._decide(decided.subject, decided.cost, True)
+        local = self._decide(plan, decided.subject, decided.cost, True)
         return decided if local.allowed else local
 
-    def refund(self, decision: Decision, cost: int) -> int:
+    def refund(self, plan: Plan, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""
         if self._shares is None or self._refundable.pop(decision.token, None) is None:
             return 0
         now_us = self._now_us()
         at_us = now_us - max(0, round((time.time() - decision.at) * MICRO))
-        return self._shares.refund(decision.subject, cost, at_us, now_us)
+        return self._shares.refund(plan, decision.subject, cost, at_us, now_us)
 
     def _now_us(self) -> int:
         return int(self._monotonic() * MICRO)
 
-    def _decide(self, subject: Subject, cost: int, charge: bool) -> Decision:
+    def _decide(self, plan: Plan, subject: Subject, cost: int, charge: bool) -> Decision:
         retry_after, remaining, reset_us, which = 0.0 if self._on_error == "allow" else RETRY, 0, 0, 0
         if self._shares is not None:
-            (retry_us, remaining, reset_us), which = self._shares.hit(subject, cost, self._now_us(), charge)
+            self._window = max(self._window, max(limit.window_us for limit in plan.limits) / MICRO)
+            (retry_us, remaining, reset_us), which = self._shares.hit(plan, subject, cost, self._now_us(), charge)
             retry_after = retry_us / MICRO if retry_us >= 0 else RETRY  # too much for a share, perhaps not for all
         token = self._new_token() if charge and retry_after == 0 and self._shares is not None else ""
         reset_after = reset_us / MICRO
-        return self._plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), token, True)
+        return plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), token, True)
 
     def _new_token(self) -> str:
         """It can be given back once, while it counts."""

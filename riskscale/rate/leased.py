@@ -11,7 +11,7 @@ from riskscale.errors import HubClosed, StateError
 from riskscale.rate._leased import BaseLeased
 from riskscale.rate.booking import Booking
 from riskscale.rate.borrower import Borrower
-from riskscale.rate.calls import Decided, Decision, Pairs, Subject, check_cost, only
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject, check_cost, only
 from riskscale.rate.fallback import OnError, merged
 from riskscale.rate.lending import check_lease
 from riskscale.rate.limit import Limit
@@ -83,7 +83,7 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
                     if allowance.is_due:
                         borrower.ask(allowance)
                     return decision
-        return only(await self._decide(((key, check_cost(cost)),), True))
+        return only(await self._decide(self._plan, ((key, check_cost(cost)),), True))
 
     async def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """See :meth:`riskscale.RateLimiter.refund`; the units go back to the server."""
@@ -104,14 +104,14 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
         if not self._hub.closed:
             await asyncio.shield(self._hub.spawn(self._borrower.give_back()))
 
-    async def _with_fallback(self, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
+    async def _with_fallback(self, plan: Plan, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         known = [self._known(key, cost, charge) for key, cost in pairs]
         asked = [pair for pair, decision in zip(pairs, known, strict=True) if decision is None]
-        return merged(known, await super()._with_fallback(asked, charge, booking) if asked else [])
+        return merged(known, await super()._with_fallback(plan, asked, charge, booking) if asked else [])
 
-    async def _send(self, pairs: Pairs, charge: bool) -> Decided:
+    async def _send(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
         if not charge:
-            return await super()._send(pairs, charge)
+            return await super()._send(plan, pairs, charge)
         if len(pairs) == 1:
             return [await self._borrow(*pairs[0])]
         found = await asyncio.gather(*(self._borrow(*pair) for pair in pairs), return_exceptions=True)
@@ -124,7 +124,7 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
 
     async def _borrow(self, key: str, cost: int) -> Decision | StateError:
         if cost > self.limits[0].capacity:  # nobody lends as much; the server knows what is left
-            return (await super()._send(((key, cost),), False))[0]
+            return (await super()._send(self._plan, ((key, cost),), False))[0]
         try:
             return await self._borrower.decide(key, cost)
         except HubClosed:
@@ -132,5 +132,5 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
         except StateError as error:
             return error
 
-    async def _give_back(self, subject: Subject, decision: Decision, cost: int) -> int:
+    async def _give_back(self, plan: Plan, subject: Subject, decision: Decision, cost: int) -> int:
         return await self._hub.run(self._book.refund(subject, decision, cost))

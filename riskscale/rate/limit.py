@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
@@ -117,6 +118,16 @@ class Limit:
     def parse_many(cls, text: str, *, algorithm: Algorithm | None = None) -> list[Limit]:
         """Read several, separated by semicolons: ``"10/second; 1000/hour"``."""
         return [cls.parse(part, algorithm=algorithm) for part in text.split(";")]
+
+
+def as_limits(limits: Limit | Iterable[Limit], argument: str = "limits") -> tuple[Limit, ...]:
+    """One limit or several, all of which a request must pass; ArgumentError naming ``argument`` otherwise."""
+    several = (limits,) if isinstance(limits, Limit) else tuple(limits) if isinstance(limits, Iterable) else ()
+    if not 1 <= len(several) <= 32 or not all(isinstance(limit, Limit) for limit in several):
+        raise ArgumentError(argument, "must be a Limit, or 1 to 32 of them")
+    if len({(limit.label, limit.algorithm) for limit in several}) != len(several):
+        raise ArgumentError(argument, "holds two of the same period and algorithm; give them names")
+    return several
 
 
 def _period(window_us: int) -> str:

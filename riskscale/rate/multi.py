@@ -100,7 +100,7 @@ class MultiPlan(Plan):
         owner = self._owners[which]
         return MultiDecision(
             retry_after == 0, remaining, retry_after, reset_after, self.limits[which], at, key[owner], cost, token,
-            degraded, self._names[owner], key,
+            degraded, self.limits, self._names[owner], key,
         )  # fmt: skip
 
     def poisoned(self, key: Keys, which: int) -> StateError:
@@ -131,6 +131,7 @@ class MultiPlan(Plan):
         said = max(refused, key=lambda part: part.retry_after) if refused else min(parts, key=lambda p: p.remaining)
         return replace(
             said,
+            limits=self.limits,
             keys=keys,
             remaining=min(part.remaining for part in parts),
             reset_after=max(part.reset_after for part in parts),
@@ -226,6 +227,8 @@ def grouped(limiters: Iterable[L], kind: type[L]) -> tuple[L, MultiPlan, bool]:
         raise ArgumentError("limiters", "must share a hub")
     if len({each.name for each in several}) != len(several):
         raise ArgumentError("limiters", "holds two of the same name")
+    if any(each._plan is None for each in several):
+        raise ArgumentError("limiters", "must have the same limits for every key, not a source of them")
     tags = {each._plan.tag for each in several}
     return first, MultiPlan([each._plan for each in several], first._hub), len(tags) > 1 or None in tags
 
@@ -271,13 +274,13 @@ class MultiRateLimiter(Limiter[Mapping[str, str], MultiDecision]):
         first, plan, by_slot = grouped(limiters, RateLimiter)
         super().__init__(first._hub, plan, by_slot, coalesce, timeout, on_error, replicas, deny_cache)
 
-    async def _send(self, pairs: Pairs, charge: bool) -> Decided:
+    async def _send(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
         keys, _ = pairs[0]
         if not self._by_slot or len(self._plan.slots(keys)) == 1:
-            return await super()._send(pairs, charge)
+            return await super()._send(plan, pairs, charge)
         return [await self._hub.drive(decide(self._plan, keys, cost, charge)) for _, cost in pairs]
 
-    async def _give_back(self, subject: Keys, decision: Decision, cost: int) -> int:
+    async def _give_back(self, plan: Plan, subject: Keys, decision: Decision, cost: int) -> int:
         if isinstance(decision, MultiDecision) and decision.parts:
             return await self._hub.drive(refund(self._plan, subject, decision.parts, cost))
-        return await super()._give_back(subject, decision, cost)
+        return await super()._give_back(plan, subject, decision, cost)

@@ -1,5 +1,6 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
+from riskscale.limits.base import StaticLimits
 from riskscale.sync.breaker import CircuitBreaker
 from riskscale.sync.bulkhead import BulkheadExecutor, SharedBulkhead
 from riskscale.sync.distributed import (
@@ -15,6 +16,7 @@ from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
 from riskscale.sync.leased import LeasedRateLimiter
+from riskscale.sync.limits import CallableLimits, RedisLimits
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import MultiRateLimiter, RateLimiter
@@ -23,6 +25,7 @@ from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
     "BulkheadExecutor",
+    "CallableLimits",
     "CircuitBreaker",
     "DistributedLock",
     "Election",
@@ -38,9 +41,11 @@ __all__ = [
     "MultiRateLimiter",
     "RateLimiter",
     "ReadWriteLock",
+    "RedisLimits",
     "RedisRateLimitBackend",
     "Reservation",
     "Semaphore",
     "SharedBulkhead",
+    "StaticLimits",
     "TenantRateLimiter",
 ]

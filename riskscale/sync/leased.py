@@ -7,7 +7,7 @@ from typing import Any
 from riskscale._core.durations import Duration
 from riskscale.rate._leased import BaseLeased
 from riskscale.rate.booking import Booking
-from riskscale.rate.calls import Decided, Decision, Pairs, Subject, check_cost, only
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject, check_cost, only
 from riskscale.rate.fallback import OnError, merged
 from riskscale.rate.lending import check_lease
 from riskscale.rate.limit import Limit
@@ -46,7 +46,7 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
                     if allowance.is_due:
                         self._borrower.ask(allowance)
                     return decision
-        return only(self._decide(((key, check_cost(cost)),), True))
+        return only(self._decide(self._plan, ((key, check_cost(cost)),), True))
 
     def refund(self, key: str, decision: Decision, cost: int = 1) -> int:
         """See :meth:`riskscale.LeasedRateLimiter.refund`."""
@@ -69,18 +69,21 @@ class LeasedRateLimiter(BaseLeased, RateLimiter):
         if not self._hub.closed:
             self._borrower.give_back()
 
-    def _with_fallback(self, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
+    def _with_fallback(self, plan: Plan, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         known = [self._known(key, cost, charge) for key, cost in pairs]
         asked = [pair for pair, decision in zip(pairs, known, strict=True) if decision is None]
-        return merged(known, super()._with_fallback(asked, charge, booking) if asked else [])
+        return merged(known, super()._with_fallback(plan, asked, charge, booking) if asked else [])
 
-    def _send(self, pairs: Pairs, charge: bool) -> Decided:
+    def _send(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
         if not charge:
-            return super()._send(pairs, charge)
+            return super()._send(plan, pairs, charge)
         most = self.limits[0].capacity  # nobody lends more; the server knows what is left
         too_much, rest = [pair for pair in pairs if pair[1] > most], [pair for pair in pairs if pair[1] <= most]
-        never, decided = iter(super()._send(too_much, False) if too_much else []), iter(self._borrower.decide(rest))
+        never, decided = (
+            iter(super()._send(plan, too_much, False) if too_much else []),
+            iter(self._borrower.decide(rest)),
+        )
         return [next(never) if cost > most else next(decided) for _, cost in pairs]
 
-    def _give_back(self, subject: Subject, decision: Decision, cost: int) -> int:
+    def _give_back(self, plan: Plan, subject: Subject, decision: Decision, cost: int) -> int:
         return self._hub.run(self._book.refund(subject, decision, cost))

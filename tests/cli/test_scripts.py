@@ -46,6 +46,8 @@ def test_acl(run: Callable[..., Any]) -> None:
     code, out, err = run("scripts", "acl", "--prefix", "app:", "--user", "svc")
     assert (code, out) == (0, setuser_line("svc", PASSWORD, "app:") + "\n")
     assert PASSWORD in err
+    operators = run("scripts", "acl", "--operator").out
+    assert set(operators.split()) - set(run("scripts", "acl").out.split()) == {"+hmset", "+scan"}
 
 
 def test_verdicts() -> None:

@@ -28,6 +28,7 @@ from riskscale import (
     MultiLock,
     RateLimiter,
     ReadWriteLock,
+    RedisLimits,
     Semaphore,
 )
 from riskscale.cli.app import run
@@ -162,6 +163,14 @@ async def test_breakers_re_read(hub: Hub) -> None:
                     with contextlib.suppress(CircuitOpen):
                         await each.call(str)
                 await asyncio.sleep(0.005)
+
+
+async def test_limits_of_single_keys(hub: Hub) -> None:
+    limits = RedisLimits(hub, "api", default=Limit(1, per=60))
+    limiter = RateLimiter(hub, limits, name="own")
+    await limits.set(NAMES[3], "2/minute")
+    for expected in ([True] * 8, [name == NAMES[3] for name in NAMES], [False] * 8):
+        assert [decision.allowed for decision in await limiter.hit_many(NAMES)] == expected
 
 
 def test_threads(cluster: int) -> None:

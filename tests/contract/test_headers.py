@@ -117,7 +117,8 @@ def test_a_bad_argument_is_rsarg_and_nothing_is_written(
 def test_a_wrong_number_of_words_is_rsarg(name: str, raw_client: redis.Redis, prefix: str) -> None:
     roles, args = EXAMPLES[name]
     full = [*args, NOW]
-    for wrong in (full[:-1], [*full, NOW], []):
+    longer = [[*full, NOW]] if name != "limits.read" else []  # there it is one key more
+    for wrong in (full[:-1], *longer, []):
         with pytest.raises(redis.ResponseError, match=r"^RSARG "):
             call(raw_client, prefix, name, wrong)
     if name not in ("lock.renew", "semaphore.renew", "rate.reset"):

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from riskscale import ArgumentError, Limit
 from riskscale._core.keys import base_key, check_prefix, name_part, names_of, tag_part
 from riskscale.fence.calls import GuardKeys
+from riskscale.limits.calls import LimitsCalls
 from riskscale.lock.admin import ROLES, LockName, lock_name
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.semaphore.calls import SemaphoreKeys
 
-OWN = 16
+OWN = 17
 HOSTILE = [
     "a", "a:b", "{a}", "}a{", "a}:lock", "{", "}", "%", "%7B", "%7b", "{%7D}", "\x00", " ", "\n", "\x7f", ":", "::",
     "\u00e9", "e\u0301", "🔒", "a:rate:default:60s:gcra", "rs1:{a}", "rs1", "lock", "x" * 65536, "x" * 65535 + "y",
-    "A", "\u0410", "semaphore", "rw", "election", "queue",
+    "A", "\u0410", "semaphore", "rw", "election", "queue", "limits",
 ]  # fmt: skip
 names = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6))
 
@@ -32,6 +33,7 @@ def all_keys(name: str, tag: str | None, limiter: str, label: str) -> list[bytes
     plan = Plan("rs1", Limit(1, per=1, name=label), limiter, tag)
     own = [*LockKeys.of(base).all, *LockKeys.of(base, "election").all, *GuardKeys.of(base).all]
     own += [*SemaphoreKeys.of(base).all, *SemaphoreKeys.of(base, "rw").all]
+    own.append(LimitsCalls("rs1", name).key if tag is None else f"{base}:nothing".encode())  # they have no tag
     assert len(own) == OWN
     return [*own, *plan.keys(name), plan.keys(name)[0] + b":refund:token"]
 

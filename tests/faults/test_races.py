@@ -104,19 +104,23 @@ def surely_within(begun: list[float], ended: list[float], span: float) -> int:
     return max(at + 1 - bisect.bisect_right(begun, end - span) for at, end in enumerate(ended))
 
 
+def has_in_hand(file: Path, hits: int) -> int:
+    """Units that a process held at its last hit, once it has made so many."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return int(lines[-1].split()[-1]) if len(lines) >= hits and lines[-1].count(" ") == 3 else 0
+
+
 def test_never_over_the_limit_of_what_was_borrowed(backend: Any, prefix: str, tmp_path: Path) -> None:
     """Eight processes, four of them killed with leases in their hands; judged by when each unit was used."""
     count, per = 200, 0.5
-    with replicas(8, url_of(backend), prefix, "leases", count, per, 3, tmp_path) as processes:
-        for at, victim in enumerate(processes[:4]):
-            file = tmp_path / str(victim.pid)
-            while not file.exists() or len(file.read_text().splitlines()) < 40 * (at + 1):
+    what = url_of(backend), prefix, "leases", count, per
+    with replicas(4, *what, 60, tmp_path) as victims, replicas(4, *what, 3, tmp_path) as others:
+        for at, victim in enumerate(victims):
+            while has_in_hand(tmp_path / str(victim.pid), 40 * (at + 1)) == 0:
                 assert victim.poll() is None, "it should have been killed by now"
             victim.send_signal(signal.SIGKILL)
             assert victim.wait() == -signal.SIGKILL
-        assert events(processes[4:]) == []
-    lasts = [(tmp_path / str(victim.pid)).read_text().splitlines()[-1] for victim in processes[:4]]
-    assert any(int(last.split()[-1]) for last in lasts if last.count(" ") == 3), "nobody died with units in hand"
+        assert events(others) == []
     for algorithm in ALGORITHMS:
         begun, ended = used(tmp_path, algorithm)
         assert len(begun) > 2 * count, "the limit was not tried"

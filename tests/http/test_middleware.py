@@ -240,7 +240,7 @@ async def test_what_a_callable_gets_wrong_charges_nothing(hub: Hub) -> None:
 def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int, retry: float, allowed: bool) -> None:
     limit = Limit(10**9, per=0.001, algorithm="gcra", name='n\\"é')
     decision = Decision(allowed, remaining, 0.0 if allowed else retry, 0.5, limit, 0.0, "a", 1, "")
-    for field, value in [*policy_headers([(name, limit), (name, limit)]), *decision_headers(name, decision)]:
+    for field, value in [*policy_headers(((name, limit), (name, limit))), *decision_headers(name, decision)]:
         assert value.isascii() and value.isprintable()
         if field != "Retry-After":
             assert http_sf.parse(value.encode(), tltype="list")

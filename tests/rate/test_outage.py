@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -29,11 +28,12 @@ class Virtual:
 
     def __init__(self, on_error: Any, replicas: int | None = None, limits: tuple[Limit, ...] = (TEN,)) -> None:
         self.now = 1000.0
-        self.fallback = Fallback(Plan("rs1", limits, "test", None), on_error, replicas, lambda: self.now)
+        self.plan = Plan("rs1", limits, "test", None)
+        self.fallback = Fallback(on_error, replicas, lambda: self.now)
         self.asked = 0
 
     def hit(self, there: bool, *, allowed: bool = True, cost: int = 1, key: str = "a") -> Decision:
-        return self.end(self.fallback.begin([(key, cost)], True), there, allowed=allowed)
+        return self.end(self.fallback.begin(self.plan, [(key, cost)], True), there, allowed=allowed)
 
     def end(self, attempt: Attempt, there: bool, *, allowed: bool = True) -> Decision:
         if not attempt.asked:
@@ -73,7 +73,7 @@ def test_one_goes_to_see_while_the_others_do_without() -> None:
     server = Virtual("deny")
     server.hit(False)
     server.now += RETRY
-    asked = [len(server.fallback.begin([("a", 1)], True).asked) for _ in range(5)]
+    asked = [len(server.fallback.begin(server.plan, [("a", 1)], True).asked) for _ in range(5)]
     assert asked == [1, 0, 0, 0, 0]
 
 
@@ -102,7 +102,7 @@ def test_what_the_server_refuses_takes_nothing_from_the_share() -> None:
 def test_hits_that_began_before_the_outage_are_within_the_share_too() -> None:
     """A server that stalled answers them at last, when the share is already used."""
     server = Virtual("local", replicas=2)
-    early = [server.fallback.begin([("a", 1)], True) for _ in range(20)]
+    early = [server.fallback.begin(server.plan, [("a", 1)], True) for _ in range(20)]
     assert sum(server.hit(False).allowed for _ in range(9)) == 5
     server.now += RETRY
     assert [server.end(attempt, True, allowed=False).retry_after for attempt in early[:10]] == [7.0] * 10
@@ -118,7 +118,7 @@ def test_a_server_that_goes_again_at_once() -> None:
     assert all(server.hit(True) for _ in range(3))
     last = server.hit(False)
     assert last and last.degraded and not server.hit(False)
-    assert server.fallback.refund(last, 1) == 1 and server.hit(False)
+    assert server.fallback.refund(server.plan, last, 1) == 1 and server.hit(False)
 
 
 def test_too_much_for_a_share_is_not_never() -> None:
@@ -140,7 +140,7 @@ def test_local_refunds_count_once() -> None:
     server = Virtual("local", replicas=10)
     decision = server.hit(False)
     assert not server.hit(False).allowed
-    assert [server.fallback.refund(decision, 1) for _ in range(2)] == [1, 0]
+    assert [server.fallback.refund(server.plan, decision, 1) for _ in range(2)] == [1, 0]
     assert server.hit(False).allowed and not server.hit(False).allowed
 
 
@@ -157,14 +157,6 @@ def test_local_refunds_count_once() -> None:
 def test_bad_arguments(hub: Hub, argument: str, options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=argument):
         RateLimiter(hub, TEN, **options)
-
-
-@pytest.fixture(params=["stalled", "crashed"])
-def outage(request: pytest.FixtureRequest, scratch_server: ServerProcess) -> Iterator[Outage]:
-    make: Callable[[ServerProcess], Outage] = getattr(Outage, request.param)
-    outage = make(scratch_server)
-    yield outage
-    outage.end()
 
 
 async def until_it_is_back(limiter: RateLimiter) -> None:
