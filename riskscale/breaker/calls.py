@@ -10,7 +10,7 @@ from riskscale._core.call import Arg, Call, text
 from riskscale._core.durations import MICRO
 from riskscale.breaker._model import Admission, Item, Known
 from riskscale.breaker.policy import Rules
-from riskscale.breaker.state import ADMITTING, BreakerInfo, BreakerState, Counts, Transition
+from riskscale.breaker.state import ADMITTING, BreakerInfo, BreakerState, Counts, Transition, transition
 
 SNAPSHOT = 14
 KINDS = {None: "back", 0: "success", 1: "failure", 2: "slow", 3: "slow_failure"}
@@ -69,7 +69,7 @@ class Snapshot(NamedTuple):
             int(forced) == 1,
             text(by),
             Counts(*map(int, counts)),
-            Rules(*rules) if rules else None,
+            Rules(*rules) if len(rules) == len(Rules._fields) else None,  # a later release may have more
             text(reason),
         )
 
@@ -80,19 +80,7 @@ class Snapshot(NamedTuple):
 
     def transition(self, breaker: str) -> Transition:
         """How it came about."""
-        return Transition(
-            breaker=breaker,
-            before=self.before,
-            after=self.state,
-            generation=self.generation,
-            at=self.since_us / MICRO,
-            by=self.by,
-            reason=self.reason,
-            forced=self.forced,
-            counts=self.counts,
-            lasts=self.length_us / MICRO,
-            shared=True,
-        )
+        return transition(self, breaker, self.since_us / MICRO, shared=True)
 
 
 class Asked(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 from riskscale._core.durations import MICRO
 from riskscale.breaker._model import LocalCircuit, Step
 from riskscale.breaker.policy import BreakerPolicy
-from riskscale.breaker.state import SLOW, BreakerInfo, BreakerState, Transition
+from riskscale.breaker.state import SLOW, BreakerInfo, BreakerState, Transition, transition
 from riskscale.breaker.window import CountWindow, TimeWindow
 from riskscale.errors import CircuitOpen
 
@@ -176,19 +176,7 @@ class Replica:
         """From the circuit: it has changed by itself."""
         own = self.own
         self._permit = Permit(own.generation, 0)
-        self._last = Transition(
-            breaker=self.name,
-            before=own.before,
-            after=own.state,
-            generation=own.generation,
-            at=time.time(),
-            by=own.by,
-            reason=own.reason,
-            forced=own.forced,
-            counts=own.counts,
-            lasts=own.length_us / MICRO,
-            shared=False,
-        )
+        self._last = transition(own, self.name, time.time(), shared=False)
         self._news.append(self._last)
 
     def _tell(self) -> None:

@@ -257,8 +257,11 @@ class SharedReplica(Replica):
             log.warning(message, self.name, policy, self.rules)
 
     def _lost(self, error: Exception | None) -> None:
+        """None: it was cut short, and says nothing of the server."""
+        if error is None:
+            return
         self.is_ready = not self._inline
-        if error is not None and not self.is_gone:
+        if not self.is_gone:
             self.is_gone = True
             if not isinstance(error, HubClosed):
                 log.warning("breaker %r decides by itself: %s: %s", self.name, type(error).__name__, error)
@@ -285,6 +288,7 @@ class SharedReplica(Replica):
 
     @property
     def has_diverged(self) -> bool:
+        """Whether its own circuit went its own way."""
         return self.own.generation != self._known.generation
 
     def _seems_gone(self, now_us: int) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from riskscale._core.durations import MICRO
 from riskscale.breaker.policy import Rules
 
 
@@ -71,6 +72,44 @@ class Transition:
     counts: Counts
     lasts: float
     shared: bool
+
+
+class Changed(Protocol):
+    """What is known of a change."""
+
+    @property
+    def state(self) -> BreakerState: ...
+    @property
+    def before(self) -> BreakerState: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def length_us(self) -> int: ...
+    @property
+    def forced(self) -> bool: ...
+    @property
+    def by(self) -> str: ...
+    @property
+    def counts(self) -> Counts: ...
+    @property
+    def reason(self) -> str: ...
+
+
+def transition(of: Changed, breaker: str, at: float, *, shared: bool) -> Transition:
+    """As its users see it."""
+    return Transition(
+        breaker=breaker,
+        before=of.before,
+        after=of.state,
+        generation=of.generation,
+        at=at,
+        by=of.by,
+        reason=of.reason,
+        forced=of.forced,
+        counts=of.counts,
+        lasts=of.length_us / MICRO,
+        shared=shared,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

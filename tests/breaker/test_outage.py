@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,14 +16,6 @@ from tests.breaker.fleet import CLOSED, OPEN, admitted, answer, attempts, failur
 pytestmark = pytest.mark.owns_server
 POLICY = BreakerPolicy(consecutive_failures=3, open_seconds=0.2, refresh_seconds=0.05)
 LONG = BreakerPolicy(consecutive_failures=3, open_seconds=60, refresh_seconds=0.05)
-
-
-@pytest.fixture(params=["stalled", "crashed"])
-def outage(request: pytest.FixtureRequest, scratch_server: ServerProcess) -> Iterator[Outage]:
-    make: Callable[[ServerProcess], Outage] = getattr(Outage, request.param)
-    outage = make(scratch_server)
-    yield outage
-    outage.end()
 
 
 @pytest.fixture

@@ -214,6 +214,10 @@ def test_messages(bench: Bench) -> None:
     push(old)
     bench.replica.look()
     assert bench.replica.state is BreakerState.OPEN, "of an older generation"
+    push(bench.says()._replace(generation=new.generation + 1, policy=(*POLICY.rules, 1)))  # type: ignore[arg-type]
+    bench.replica.look()
+    assert bench.replica._known.generation == new.generation + 1, "a later release, whose policies say more"
+    bench.server.generation += 1
     for odd in ("", "what is this", "open closed x 1 1 1 1 1 by 1 1 1  why"):
         bench.report()
         bench.replica.put(odd)

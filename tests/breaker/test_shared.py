@@ -25,7 +25,6 @@ from tests.breaker.fleet import (
 )
 
 THREE = BreakerPolicy(consecutive_failures=3, open_seconds=60, refresh_seconds=SELDOM)
-SOON = BreakerPolicy(consecutive_failures=3, open_seconds=0.05, refresh_seconds=SELDOM)
 
 
 async def test_one_trips_and_all_are_told(client: Any, prefix: str) -> None:
@@ -72,7 +71,7 @@ async def test_closed_and_open_calls_make_no_round_trip(client: Any, prefix: str
 
 
 async def test_they_trip_together_though_none_alone_has_enough(client: Any, prefix: str) -> None:
-    policy = BreakerPolicy(failure_rate=0.5, minimum_calls=100, open_seconds=60, refresh_seconds=0.05)
+    policy = BreakerPolicy(failure_rate=0.5, minimum_calls=100, open_seconds=60, refresh_seconds=0.3)
     async with fleet(client, prefix, 20, policy) as breakers:
         for breaker in breakers:
             await failures(breaker, 9)
@@ -99,7 +98,7 @@ async def test_one_that_is_alone_with_it_opens_for_itself_only(client: Any, pref
 
 
 async def test_exactly_the_permitted_probes(client: Any, prefix: str) -> None:
-    policy = BreakerPolicy(consecutive_failures=3, open_seconds=0.05, permits=3, refresh_seconds=0.01)
+    policy = BreakerPolicy(consecutive_failures=3, open_seconds=0.05, permits=3, refresh_seconds=SELDOM)
     async with fleet(client, prefix, 20, policy) as breakers:
         gate, tried = asyncio.Event(), []
 
