@@ -1,10 +1,12 @@
 """riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
 
 from riskscale._core.hub import Hub
+from riskscale.bulkhead import AdaptiveLimit, BulkheadExecutor, BulkheadStatus, SharedBulkhead
 from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
     ArgumentError,
+    BulkheadFull,
     HubClosed,
     LeaseLost,
     RateLimitExceeded,
@@ -27,11 +29,13 @@ from riskscale.lock import (
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
+    LeasedRateLimiter,
     Limit,
     MultiDecision,
     MultiRateLimiter,
     RateLimiter,
     RedisRateLimitBackend,
+    Reservation,
     TenantRateLimiter,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
@@ -41,7 +45,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AcquireTimeout",
+    "AdaptiveLimit",
     "ArgumentError",
+    "BulkheadExecutor",
+    "BulkheadFull",
+    "BulkheadStatus",
     "CallableLimits",
     "Decision",
     "DistributedLock",
@@ -53,6 +61,7 @@ __all__ = [
     "InMemoryRateLimitBackend",
     "Lease",
     "LeaseLost",
+    "LeasedRateLimiter",
     "Limit",
     "LimitSource",
     "Lock",
@@ -69,10 +78,12 @@ __all__ = [
     "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Reservation",
     "RiskscaleError",
     "Semaphore",
     "SemaphoreInfo",
     "Share",
+    "SharedBulkhead",
     "StaleFence",
     "StateError",
     "StaticLimits",

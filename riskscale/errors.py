@@ -6,9 +6,10 @@
     ├── ArgumentError (ValueError)       an argument is malformed; nothing was sent or written
     ├── StateError (RuntimeError)        a key holds something else, or an object is used where it does not belong
     │   └── HubClosed                    the hub was closed
-    ├── AcquireTimeout (TimeoutError)    a lock did not come free in time
+    ├── AcquireTimeout (TimeoutError)    a lock, or a place in a bulkhead, did not come free in time
     ├── LeaseLost                        a lease ended, or was taken, before its holder let go
     ├── StaleFence                       a guarded value has seen a newer holder
+    ├── BulkheadFull (RuntimeError)      as much runs and waits as may
     └── RateLimitExceeded                a request was refused by a limit
 
 Errors of the Redis client (its connection, its time-outs, READONLY, OOM) pass through as themselves. All of these
@@ -46,17 +47,19 @@ class HubClosed(StateError):
 
 
 class AcquireTimeout(RiskscaleError, TimeoutError):
-    """Lock ``name`` did not come free within ``timeout`` seconds, or ``reason`` else why it is not held."""
+    """Lock ``name``, or ``what`` else it is, did not come free within ``timeout`` seconds, or ``reason`` else why it is
+    not held."""
 
-    def __init__(self, name: str, timeout: float, reason: str = "did not come free") -> None:
+    def __init__(self, name: str, timeout: float, reason: str = "did not come free", what: str = "lock") -> None:
         # One argument: an OSError, which a TimeoutError is, would take two for its errno and strerror.
-        super().__init__(f"lock {name!r} {reason} within {timeout:g} s")
+        super().__init__(f"{what} {name!r} {reason} within {timeout:g} s")
         self.name = name
         self.timeout = timeout
         self.reason = reason
+        self.what = what
 
-    def __reduce__(self) -> tuple[type[AcquireTimeout], tuple[str, float, str]]:
-        return type(self), (self.name, self.timeout, self.reason)
+    def __reduce__(self) -> tuple[type[AcquireTimeout], tuple[str, float, str, str]]:
+        return type(self), (self.name, self.timeout, self.reason, self.what)
 
 
 class LeaseLost(RiskscaleError):
@@ -82,6 +85,18 @@ class StaleFence(RiskscaleError):
 
     def __str__(self) -> str:
         return f"{self.name!r} refused fence {self.fence}: the newer fence {self.mark} has read or written it"
+
+
+class BulkheadFull(RiskscaleError, RuntimeError):
+    """In bulkhead ``name`` as much runs and waits as may: altogether, or of one tenant, which ``message`` says then."""
+
+    def __init__(self, message: str = "Bulkhead: max concurrent and queue full", name: str = "") -> None:
+        super().__init__(message, name)
+        self.message = message
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class RateLimitExceeded(RiskscaleError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ import riskscale
 import riskscale.sync
 from riskscale import (
     ArgumentError,
+    BulkheadExecutor,
+    BulkheadFull,
     DistributedLock,
     Hub,
     InMemoryLockBackend,
@@ -178,3 +181,57 @@ def test_memory_is_bounded_by_what_is_alive(clock: VirtualClock) -> None:
         backend.try_window(str(number), 1, 1)
         clock.advance(0.1)
     assert len(backend._windows._states) < 200
+
+
+@pytest.mark.parametrize(("max_concurrent", "max_queued"), [(1, 0), (2, 0), (1, 1), (3, 5)])
+async def test_running_and_waiting_never_exceed_the_sum(max_concurrent: int, max_queued: int) -> None:
+    bulkhead, opened, now, most = BulkheadExecutor(max_concurrent, max_queued), asyncio.Event(), 0, 0
+
+    async def task(number: int, *, factor: int) -> int:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await opened.wait()
+        now -= 1
+        return number * factor
+
+    callers = [asyncio.create_task(bulkhead.submit(task, number, factor=2)) for number in range(20)]
+    while sum(caller.done() for caller in callers) < 20 - max_concurrent - max_queued:
+        await asyncio.sleep(0)
+    assert (bulkhead.running, bulkhead.waiting) == (max_concurrent, max_queued)
+    opened.set()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    passed = max_concurrent + max_queued
+    assert outcomes[:passed] == [2 * number for number in range(passed)] and most == max_concurrent
+    for error in outcomes[passed:]:
+        assert isinstance(error, BulkheadFull) and isinstance(error, RuntimeError)
+        assert str(error) == "Bulkhead: max concurrent and queue full"
+    assert await bulkhead.submit(task, 7, factor=1) == 7, "there is room again"
+
+
+async def test_a_failed_or_cancelled_task_gives_its_place_back() -> None:
+    bulkhead = BulkheadExecutor(1, 0)
+
+    async def task(fails: bool) -> None:
+        if fails:
+            raise OSError("no")
+        await asyncio.Event().wait()
+
+    for _ in range(3):
+        with pytest.raises(OSError, match="no"):
+            await bulkhead.submit(task, True)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await bulkhead.submit(task, False)
+
+
+def test_the_blocking_bulkhead() -> None:
+    bulkhead, opened = riskscale.sync.BulkheadExecutor(1, 0), threading.Event()
+    thread = threading.Thread(target=bulkhead.submit, args=(opened.wait, 60))
+    thread.start()
+    while not bulkhead.running:
+        threading.Event().wait(0.001)
+    with pytest.raises(BulkheadFull, match="Bulkhead: max concurrent and queue full"):
+        bulkhead.submit(max, 1, 2)
+    opened.set()
+    thread.join()
+    assert bulkhead.submit(max, 1, 2) == 2

@@ -60,9 +60,26 @@ def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
 
 
+def test_the_example_of_the_bulkheads(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "bulkheads.md").read_text())
+    assert ran(example, scratch_server) == "10 answers\nrefused: Bulkhead: max concurrent and queue full\n1 of 2\n"
+
+
+def test_the_example_of_leases(scratch_server: ServerProcess) -> None:
+    limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    (example,) = (each for each in limits if "LeasedRateLimiter" in each)
+    assert ran(example, scratch_server) == "10000 90000\n"
+
+
 def test_the_example_of_flask_limiter(scratch_server: ServerProcess) -> None:
     (example,) = blocks("python", (ROOT / "docs" / "integrations.md").read_text())
     assert ran(example, scratch_server) == "[200, 200, 429]\n"
+
+
+def test_the_example_of_reservations(scratch_server: ServerProcess) -> None:
+    limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    (example,) = (each for each in limits if "reserve(" in each)
+    assert ran(example, scratch_server) == "HELLO\nTrue\n"
 
 
 def test_the_example_of_several_limiters(scratch_server: ServerProcess) -> None:

@@ -12,7 +12,9 @@ import riskscale
 import riskscale.sync
 
 DIFFERENT = {("Hub", name) for name in ("aclose", "close", "spawn", "ask", "enter", "leave", "check_open")}
+DIFFERENT |= {("LeasedRateLimiter", "aclose"), ("LeasedRateLimiter", "close")}
 ASYNCIO_ONLY = {(name, option) for name in ("RateLimiter", "MultiRateLimiter") for option in ("coalesce", "timeout")}
+ASYNCIO_ONLY |= {("LeasedRateLimiter", "timeout")}
 
 
 def test_all_is_sorted_and_there() -> None:

@@ -69,14 +69,14 @@ local sliding_log = {
     return state
   end,
   wait = function(limit, state, cost)
-    forget(state, (state.newest > now_us and state.newest or now_us) - limit.window_us)
+    forget(state, now_us - limit.window_us)
     local excess = state.live + cost - limit.capacity
     if excess <= 0 then return 0 end
     return (excess == 1 and state.oldest or stamp(state, excess - 1)) + limit.window_us - now_us
   end,
-  take = function(limit, state, cost)
+  take = function(limit, state, cost, at_us)
     local need, key = state.live + cost, state.key
-    if state.newest < now_us then state.newest = now_us end
+    if state.newest < at_us then state.newest = at_us end
     if state.live == 0 then state.oldest = state.newest end
     local one = pack(state.newest)
     if state.live == 0 or need > state.size then

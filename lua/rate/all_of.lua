@@ -84,8 +84,23 @@ local function text_of(key)
   return type(text) == 'string' and text or nil
 end
 -- <<< _lib/strings
+-- >>> _lib/bucket
+-- The text of a gcra key: 'tat', or while something is lent 'tat/lent', where lent is the end of the loan that ends last.
+local function read_bucket(text)
+  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  if tat or not text then return tat, 0 end
+  local first, second = string.match(text, '^(%d+)/(%d+)$')
+  local lent = integer(second, 0, 9007199254740992)
+  return lent and integer(first, 0, 9007199254740992), lent
+end
+local function write_bucket(key, tat, lent)
+  local text = digits(tat)
+  if lent > now_us then text = text .. '/' .. digits(lent) end
+  redis.call('SET', key, text, 'PX', life_ms(tat - now_us))
+end
+-- <<< _lib/bucket
 -- >>> _lib/gcra
--- Generic cell rate algorithm (ITU-T I.371). The key is a string with one integer, the theoretical arrival
+-- Generic cell rate algorithm (ITU-T I.371). The key is a string with the theoretical arrival
 -- time `tat` in microseconds: a hit moves it on by cost * interval, and it may run ahead of now by
 -- burst * interval. interval = ceil(window_us / count), so the rate is never above count per window.
 local gcra = {
@@ -95,28 +110,24 @@ local gcra = {
     return { capacity = burst, interval = interval, full_us = burst * interval }
   end,
   load = function(key)
-    local text = text_of(key)
-    if not text then return nil end
-    if text == '' then return { tat = 0 } end
-    local tat = integer(text, 0, 9007199254740992)
-    return tat and { tat = tat }
+    local tat, lent = read_bucket(text_of(key))
+    return tat and { tat = tat, lent = lent }
   end,
   wait = function(limit, state, cost)
     local start = state.tat > now_us and state.tat or now_us
     local wait = start + cost * limit.interval - limit.full_us - now_us
     return wait > 0 and wait or 0
   end,
-  take = function(limit, state, cost)
-    state.tat = (state.tat > now_us and state.tat or now_us) + cost * limit.interval
+  take = function(limit, state, cost, at_us)
+    state.tat = (state.tat > at_us and state.tat or at_us) + cost * limit.interval
+    if at_us > state.lent then state.lent = at_us end -- a refund must know how long something is lent
   end,
   view = function(limit, state)
     local debt = state.tat > now_us and state.tat - now_us or 0
     local left = math.floor((limit.full_us - debt) / limit.interval)
     return left > 0 and left or 0, debt
   end,
-  save = function(key, _, state)
-    redis.call('SET', key, digits(state.tat), 'PX', life_ms(state.tat - now_us))
-  end,
+  save = function(key, _, state) write_bucket(key, state.tat, state.lent) end,
 }
 -- <<< _lib/gcra
 -- >>> _lib/sliding_log
@@ -191,14 +202,14 @@ local sliding_log = {
     return state
   end,
   wait = function(limit, state, cost)
-    forget(state, (state.newest > now_us and state.newest or now_us) - limit.window_us)
+    forget(state, now_us - limit.window_us)
     local excess = state.live + cost - limit.capacity
     if excess <= 0 then return 0 end
     return (excess == 1 and state.oldest or stamp(state, excess - 1)) + limit.window_us - now_us
   end,
-  take = function(limit, state, cost)
+  take = function(limit, state, cost, at_us)
     local need, key = state.live + cost, state.key
-    if state.newest < now_us then state.newest = now_us end
+    if state.newest < at_us then state.newest = at_us end
     if state.live == 0 then state.oldest = state.newest end
     local one = pack(state.newest)
     if state.live == 0 or need > state.size then
@@ -263,14 +274,14 @@ local sliding_window = {
     end
     return wait
   end,
-  take = function(limit, state, cost)
+  take = function(limit, state, cost, at_us)
     local newest = #state.buckets - 13
     -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
-    if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
+    if newest >= state.first and unpack_at(state.buckets, newest) >= at_us then
       local units = unpack_at(state.buckets, newest + 7) + cost
       state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
     else
-      local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
+      local last_us = (floor(at_us / limit.width) + 1) * limit.width - 1
       state.buckets = state.buckets .. pack(last_us) .. pack(cost)
     end
     state.total = state.total + cost
@@ -407,7 +418,7 @@ for r = 1, #KEYS / m do
     local key, rule = KEYS[before + j], rules[j]
     local state, left, reset_us = states[key], 0, 0
     if admitted then
-      rule.algorithm.take(rule.limit, state, cost)
+      rule.algorithm.take(rule.limit, state, cost, now_us)
       dirty[key] = true
     end
     if state then left, reset_us = rule.algorithm.view(rule.limit, state) end

@@ -146,7 +146,7 @@ local function hits(algorithm, limit)
       if never then
         retry_us = -1
       elseif charge and retry_us == 0 then
-        take(limit, state, cost)
+        take(limit, state, cost, now_us)
         save(key, limit, state)
       end
       left, reset_us = view(limit, state)

@@ -69,6 +69,21 @@ local function text_of(key)
   return type(text) == 'string' and text or nil
 end
 -- <<< _lib/strings
+-- >>> _lib/bucket
+-- The text of a gcra key: 'tat', or while something is lent 'tat/lent', where lent is the end of the loan that ends last.
+local function read_bucket(text)
+  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  if tat or not text then return tat, 0 end
+  local first, second = string.match(text, '^(%d+)/(%d+)$')
+  local lent = integer(second, 0, 9007199254740992)
+  return lent and integer(first, 0, 9007199254740992), lent
+end
+local function write_bucket(key, tat, lent)
+  local text = digits(tat)
+  if lent > now_us then text = text .. '/' .. digits(lent) end
+  redis.call('SET', key, text, 'PX', life_ms(tat - now_us))
+end
+-- <<< _lib/bucket
 -- >>> _lib/limits
 -- count, window_us and, where there is one, burst from ARGV[at] on; or nil and the error.
 local function read_limit(at, max_count, has_burst)
@@ -110,8 +125,7 @@ local full_us, reply = burst * interval, { digits(now_us) }
 -- The algorithm of _lib/gcra, on one limit and written straight: most calls of most users are this one.
 for i = 1, #KEYS do
   local key, cost, retry_us, left, debt_us = KEYS[i], tonumber(ARGV[4 + i]), -2, 0, 0
-  local text = text_of(key)
-  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  local tat, lent = read_bucket(text_of(key))
   if tat then
     if tat > now_us then debt_us = tat - now_us end
     local due_us = debt_us + cost * interval
@@ -123,7 +137,7 @@ for i = 1, #KEYS do
       retry_us = 0
       if charge then
         debt_us = due_us
-        redis.call('SET', key, digits(now_us + due_us), 'PX', life_ms(due_us))
+        write_bucket(key, now_us + due_us, lent)
       end
     end
     if debt_us < full_us then left = math.floor((full_us - debt_us) / interval) end

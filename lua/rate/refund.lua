@@ -1,9 +1,10 @@
 --- rate.refund -- give back units of one admitted request, to all of its m limits, once.
 -- What comes back is never more than the request still holds: gcra lowers `tat` by
--- clamp(cost * interval - (now - at), 0, tat - now); the log lets go of the request's own stamps where at most 64 came
+-- clamp(cost * interval - (seen - at), 0, tat - now), seen = now or the end of the latest loan; the log lets go of the request's own stamps where at most 64 came
 -- after them, else of its oldest; the windows take from the bucket of `at`. A request that has left its window brings nothing back. So no promise of rate.<algorithm>
 -- is broken by a refund: after it, a window holds at most what was admitted in it and not given back. After a
--- rate.reset, refund nothing of what was admitted before it: the key no longer knows of it.
+-- rate.reset, refund nothing of what was admitted before it: the key no longer knows of it. While something is lent,
+-- a refund brings back less where it would count from before the end of the loan on.
 -- The mark keys remember the token as long as the request counts: a repeated refund gives nothing.
 -- KEYS[2j-1] key     string   j=1..m   m=1..32   the key that was hit
 -- KEYS[2j]   mark    string   j=1..m   <key>:refund:<token>
@@ -12,7 +13,7 @@
 -- ARGV[3+4(j-1)] count      int[1..1000000000000000]   j=1..m   as at the hit
 -- ARGV[4+4(j-1)] window_us  int[1..315576000000000]   j=1..m   as at the hit
 -- ARGV[5+4(j-1)] burst      int[0..1000000000]   j=1..m   as at the hit
--- ARGV[2+4m] at_us     int[0..4503599627370496]   at_us of the reply to the hit
+-- ARGV[2+4m] at_us     int[0..4503599627370496]   at_us of the reply to the hit; of a loan: at_us + life_us of the reply to rate.lease
 -- ARGV[3+4m] cost      int[1..1000000000000000]   units to give back, at most those that were charged
 -- ARGV[4+4m] now_us    int[0..4503599627370496]|''   '' = the server's clock
 -- RETURN  at_us     int     the time at which this was decided
@@ -84,8 +85,23 @@ local function text_of(key)
   return type(text) == 'string' and text or nil
 end
 -- <<< _lib/strings
+-- >>> _lib/bucket
+-- The text of a gcra key: 'tat', or while something is lent 'tat/lent', where lent is the end of the loan that ends last.
+local function read_bucket(text)
+  local tat = text == '' and 0 or integer(text, 0, 9007199254740992)
+  if tat or not text then return tat, 0 end
+  local first, second = string.match(text, '^(%d+)/(%d+)$')
+  local lent = integer(second, 0, 9007199254740992)
+  return lent and integer(first, 0, 9007199254740992), lent
+end
+local function write_bucket(key, tat, lent)
+  local text = digits(tat)
+  if lent > now_us then text = text .. '/' .. digits(lent) end
+  redis.call('SET', key, text, 'PX', life_ms(tat - now_us))
+end
+-- <<< _lib/bucket
 -- >>> _lib/gcra
--- Generic cell rate algorithm (ITU-T I.371). The key is a string with one integer, the theoretical arrival
+-- Generic cell rate algorithm (ITU-T I.371). The key is a string with the theoretical arrival
 -- time `tat` in microseconds: a hit moves it on by cost * interval, and it may run ahead of now by
 -- burst * interval. interval = ceil(window_us / count), so the rate is never above count per window.
 local gcra = {
@@ -95,28 +111,24 @@ local gcra = {
     return { capacity = burst, interval = interval, full_us = burst * interval }
   end,
   load = function(key)
-    local text = text_of(key)
-    if not text then return nil end
-    if text == '' then return { tat = 0 } end
-    local tat = integer(text, 0, 9007199254740992)
-    return tat and { tat = tat }
+    local tat, lent = read_bucket(text_of(key))
+    return tat and { tat = tat, lent = lent }
   end,
   wait = function(limit, state, cost)
     local start = state.tat > now_us and state.tat or now_us
     local wait = start + cost * limit.interval - limit.full_us - now_us
     return wait > 0 and wait or 0
   end,
-  take = function(limit, state, cost)
-    state.tat = (state.tat > now_us and state.tat or now_us) + cost * limit.interval
+  take = function(limit, state, cost, at_us)
+    state.tat = (state.tat > at_us and state.tat or at_us) + cost * limit.interval
+    if at_us > state.lent then state.lent = at_us end -- a refund must know how long something is lent
   end,
   view = function(limit, state)
     local debt = state.tat > now_us and state.tat - now_us or 0
     local left = math.floor((limit.full_us - debt) / limit.interval)
     return left > 0 and left or 0, debt
   end,
-  save = function(key, _, state)
-    redis.call('SET', key, digits(state.tat), 'PX', life_ms(state.tat - now_us))
-  end,
+  save = function(key, _, state) write_bucket(key, state.tat, state.lent) end,
 }
 -- <<< _lib/gcra
 -- >>> _lib/sliding_log
@@ -191,14 +203,14 @@ local sliding_log = {
     return state
   end,
   wait = function(limit, state, cost)
-    forget(state, (state.newest > now_us and state.newest or now_us) - limit.window_us)
+    forget(state, now_us - limit.window_us)
     local excess = state.live + cost - limit.capacity
     if excess <= 0 then return 0 end
     return (excess == 1 and state.oldest or stamp(state, excess - 1)) + limit.window_us - now_us
   end,
-  take = function(limit, state, cost)
+  take = function(limit, state, cost, at_us)
     local need, key = state.live + cost, state.key
-    if state.newest < now_us then state.newest = now_us end
+    if state.newest < at_us then state.newest = at_us end
     if state.live == 0 then state.oldest = state.newest end
     local one = pack(state.newest)
     if state.live == 0 or need > state.size then
@@ -263,14 +275,14 @@ local sliding_window = {
     end
     return wait
   end,
-  take = function(limit, state, cost)
+  take = function(limit, state, cost, at_us)
     local newest = #state.buckets - 13
     -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
-    if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
+    if newest >= state.first and unpack_at(state.buckets, newest) >= at_us then
       local units = unpack_at(state.buckets, newest + 7) + cost
       state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
     else
-      local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
+      local last_us = (floor(at_us / limit.width) + 1) * limit.width - 1
       state.buckets = state.buckets .. pack(last_us) .. pack(cost)
     end
     state.total = state.total + cost
@@ -367,10 +379,11 @@ if not at_us then return out_of_range('at_us', 0, 4503599627370496) end
 local cost = integer(ARGV[3 + 4 * m], 1, 1000000000000000)
 if not cost then return out_of_range('cost', 1, 1000000000000000) end
 
--- Whether the request still counts is asked of the latest time that the key has seen: the clock may have gone back.
+-- Whether the request still counts is asked of the latest time that the key has seen: the clock may have gone back, and
+-- what was lent counts as used at the end of the loan.
 local give_back, NEAR = {}, 64
 give_back[gcra] = function(limit, state)
-  local seen_us = math.max(now_us, state.tat - limit.full_us)
+  local seen_us = math.max(now_us, state.tat - limit.full_us, state.lent)
   local back = cost * limit.interval - math.max(seen_us - at_us, 0)
   if back > state.tat - now_us then back = state.tat - now_us end
   if back <= 0 then return 0 end

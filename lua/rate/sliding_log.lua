@@ -146,14 +146,14 @@ local sliding_log = {
     return state
   end,
   wait = function(limit, state, cost)
-    forget(state, (state.newest > now_us and state.newest or now_us) - limit.window_us)
+    forget(state, now_us - limit.window_us)
     local excess = state.live + cost - limit.capacity
     if excess <= 0 then return 0 end
     return (excess == 1 and state.oldest or stamp(state, excess - 1)) + limit.window_us - now_us
   end,
-  take = function(limit, state, cost)
+  take = function(limit, state, cost, at_us)
     local need, key = state.live + cost, state.key
-    if state.newest < now_us then state.newest = now_us end
+    if state.newest < at_us then state.newest = at_us end
     if state.live == 0 then state.oldest = state.newest end
     local one = pack(state.newest)
     if state.live == 0 or need > state.size then
@@ -234,7 +234,7 @@ local function hits(algorithm, limit)
       if never then
         retry_us = -1
       elseif charge and retry_us == 0 then
-        take(limit, state, cost)
+        take(limit, state, cost, now_us)
         save(key, limit, state)
       end
       left, reset_us = view(limit, state)

@@ -113,14 +113,14 @@ local sliding_window = {
     end
     return wait
   end,
-  take = function(limit, state, cost)
+  take = function(limit, state, cost, at_us)
     local newest = #state.buckets - 13
     -- A clock that went back, or a window that grew shorter, adds to the newest bucket: it leaves later, never earlier.
-    if newest >= state.first and unpack_at(state.buckets, newest) >= now_us then
+    if newest >= state.first and unpack_at(state.buckets, newest) >= at_us then
       local units = unpack_at(state.buckets, newest + 7) + cost
       state.buckets = string.sub(state.buckets, 1, newest + 6) .. pack(units)
     else
-      local last_us = (floor(now_us / limit.width) + 1) * limit.width - 1
+      local last_us = (floor(at_us / limit.width) + 1) * limit.width - 1
       state.buckets = state.buckets .. pack(last_us) .. pack(cost)
     end
     state.total = state.total + cost
@@ -184,7 +184,7 @@ local function hits(algorithm, limit)
       if never then
         retry_us = -1
       elseif charge and retry_us == 0 then
-        take(limit, state, cost)
+        take(limit, state, cost, now_us)
         save(key, limit, state)
       end
       left, reset_us = view(limit, state)

@@ -7,7 +7,9 @@
 -- end of the queue. A waiter with a mailbox is forgotten after 30 s without a call, a poller after 2.5 s.
 -- Each lease has a fence, max(last + 1, now_us), kept for max(ttl, 60 s) after it. With weight = limit it is a lock;
 -- readers of weight 1 and writers of weight = limit = 1000000 make a read/write lock on the keys `:rw`, `:rw-leases`,
--- `:rw-queue` and `:rw-wait`.
+-- `:rw-queue` and `:rw-wait`. With max_queued it is a bulkhead, on the keys `:bulkhead`, `:bulkhead-leases`, ...: who
+-- would join a queue that is as long already is refused, and its queue never gets longer. While it is full, once a
+-- second at the most, those among its first 1000 leave it who are dead or cannot be reached.
 -- KEYS[1] semaphore hash    <prefix>rs1:{<name>}:semaphore
 -- KEYS[2] leases    zset    <prefix>rs1:{<name>}:semaphore-leases
 -- KEYS[3] queue     zset    <prefix>rs1:{<name>}:semaphore-queue
@@ -17,12 +19,13 @@
 -- ARGV[3] mailbox   token|''   channel on which I am told of a grant; '' = I poll, '-' = I do not wait
 -- ARGV[4] weight    int[1..1000000000]   how much of the limit; at most all; that of a live lease stays as it is
 -- ARGV[5] limit     int[1..1000000000]   the most that may be held, by all together
--- ARGV[6] metadata  string[0..1024]   what others may read about the holder
--- ARGV[7] now_us    int[0..4503599627370496]|''   '' = the server's clock
+-- ARGV[6] max_queued int[0..1000000]|''   the most that may wait for it, by all together; '' = any number
+-- ARGV[7] metadata  string[0..1024]   what others may read about the holder
+-- ARGV[8] now_us    int[0..4503599627370496]|''   '' = the server's clock
 -- RETURN  acquired  int     1 held by owner now, 0 not
 -- RETURN  fence     int     fencing token of this lease; not acquired: the last one given
 -- RETURN  wait_us   int     0, or when to look again
--- RETURN  rank      int     place in the queue from 0; -1 = not queued
+-- RETURN  rank      int     place in the queue from 0; -1 = not queued: held, or tried once, or the queue is full
 -- RETURN  at_us     int     the time at which this was decided
 -- ERROR   RSARG     an argument is malformed, or weight exceeds limit
 -- ERROR   RSSTATE   a key holds another type
@@ -76,9 +79,11 @@ local function is_token(text)
   return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
 end
 -- <<< _lib/token
-local owner, mailbox, metadata = ARGV[1], ARGV[3], ARGV[6]
+local owner, mailbox, metadata = ARGV[1], ARGV[3], ARGV[7]
 if #KEYS ~= 4 then return rsarg('KEYS', 'must name the semaphore, its leases, its queue and its wait hash') end
-if #ARGV ~= 7 then return rsarg('ARGV', 'must hold owner, ttl_us, mailbox, weight, limit, metadata, now_us') end
+if #ARGV ~= 8 then
+  return rsarg('ARGV', 'must hold owner, ttl_us, mailbox, weight, limit, max_queued, metadata, now_us')
+end
 if not is_token(owner) then return rsarg('owner', 'must be a token') end
 local ttl_us = integer(ARGV[2], 1000, 31622400000000)
 if not ttl_us then return out_of_range('ttl_us', 1000, 31622400000000) end
@@ -87,6 +92,8 @@ local weight, limit = integer(ARGV[4], 1, 1000000000), integer(ARGV[5], 1, 10000
 if not weight then return out_of_range('weight', 1, 1000000000) end
 if not limit then return out_of_range('limit', 1, 1000000000) end
 if weight > limit then return rsarg('weight', 'must be at most limit') end
+local max_queued = ARGV[6] == '' and math.huge or integer(ARGV[6], 0, 1000000)
+if not max_queued then return rsarg('max_queued', "must be '' or an integer from 0 to 1000000") end
 if #metadata > 1024 then return rsarg('metadata', 'must be at most 1024 bytes') end
 -- >>> _lib/queue
 -- Those who wait: a zset in order of arrival, and a hash of what is known of each: token -> 'alive_until|mailbox'
@@ -317,6 +324,20 @@ if taken then return { 1, taken.fence, 0, -1, now_us } end
 
 local first = redis.call('ZRANGE', LEASES, '0', '0', 'WITHSCORES')
 local lease_us = math.max(0, math.min(tonumber(first[2] or 0), early_us) - time_us)
-if not waits then return { 0, fence, math.max(lease_us, 1000), -1, now_us } end
+-- Those who died while they waited take up no room in a queue that is full; looked for once a second at the most.
+local function drop_dead()
+  if time_us - tonumber(redis.call('HGET', SEMAPHORE, 'full_us') or 0) < 1000000 then return end
+  redis.call('HSET', SEMAPHORE, 'full_us', digits(time_us))
+  walk(owner, function(token, box, _, alive_until)
+    if boxes[box] ~= true and not is_there(token, box, alive_until) then leave(token) end
+    return 'next'
+  end)
+end
+local is_full = waits and waiting >= max_queued and not redis.call('ZSCORE', QUEUE, owner)
+if is_full then
+  drop_dead()
+  is_full = waiting >= max_queued
+end
+if is_full or not waits then return { 0, fence, math.max(lease_us, 1000), -1, now_us } end
 local rank = join('|' .. digits(weight) .. '|' .. digits(limit))
 return { 0, fence, look_us(lease_us, rank), rank, now_us }

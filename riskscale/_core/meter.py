@@ -26,6 +26,10 @@ class Meter:
         """See :class:`riskscale.typing.MetricsCollector`."""
         self._tell(self._collector.observe, name, value, labels)
 
+    def gauge(self, name: str, value: float, /, **labels: str) -> None:
+        """See :class:`riskscale.typing.MetricsCollector`."""
+        self._tell(self._collector.gauge, name, value, labels)
+
     def _tell(self, method: Callable[..., Any], name: str, value: float, labels: dict[str, str]) -> None:
         try:
             method(name, value, **labels)

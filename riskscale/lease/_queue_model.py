@@ -34,6 +34,8 @@ class QueueModel:
     publish: Callable[[str, str], bool] = lambda mailbox, message: False
     queue: dict[str, Waiting] = field(default_factory=dict)
     condemned: set[str] = field(default_factory=set)
+    boxes: dict[str, bool] = field(default_factory=dict)
+    """The mailboxes tried in this call."""
 
     def join(
         self, owner: str, mailbox: str, now_us: int, lease_us: int, weight: int = 1, limit: int = 1
@@ -45,9 +47,11 @@ class QueueModel:
         wait_us = lease_us + 1000 + rank * CLAIM_US
         return max(1000, min(wait_us, LOOK_US if mailbox else POLL_US)), rank
 
-    def walk(self, me: str, now_us: int, offer: Callable[[str, Waiting, Reached], Answer]) -> None:
-        """``walk`` of ``lua/_lib/queue.lua``."""
-        boxes: dict[str, bool] = {}
+    def walk(
+        self, me: str, now_us: int, offer: Callable[[str, Waiting, Reached], Answer], *, again: bool = False
+    ) -> None:
+        """``walk`` of ``lua/_lib/queue.lua``; ``again`` in one call."""
+        self.boxes = boxes = self.boxes if again else {}
         telling = False
 
         def reached(mailbox: str, message: str) -> bool:

@@ -64,14 +64,15 @@ def take(
                 if timeout is None:
                     raise LeaseLost(grant.spec.name, seen.fence)
             pause = min(seen.wait, RACE_POLL) if mailbox == TRY_ONCE else seen.wait
-            if timeout == 0 or not (yield from _told_to_look(pause, give_up, monotonic, errand)):
+            if timeout == 0 or grant.full or not (yield from _told_to_look(pause, give_up, monotonic, errand)):
                 break
     except GeneratorExit:
         raise
     except BaseException:
         yield Cleanup(grant.spec.release(grant), grant.own_token)
         raise
-    if timeout != 0 or seen.acquired:  # leave the queue; a grant that came meanwhile goes to the next
+    is_queued = timeout != 0 and not grant.full
+    if is_queued or seen.acquired:  # leave the queue; a grant that came meanwhile goes to the next
         yield Cleanup(grant.spec.release(grant), grant.own_token)
     return False
 
@@ -85,6 +86,7 @@ def _ask(
         seen: Seen = yield Finish(call, budget)
     else:
         seen, grant.replicas = yield Finish(call, budget, replicas=(replicas.least, replicas.within))
+    grant.full = seen.full
     if seen.acquired:
         grant.granted(seen, sent)
         refuse_too_few(grant, replicas)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from riskscale._core.call import Call
@@ -21,12 +21,20 @@ class Seen:
     wait: float
     rank: int
     at: float
+    full: bool = False
+    """There was no room in the queue for one that wanted to wait."""
 
     @classmethod
     def of(cls, reply: Sequence[Any]) -> Seen:
         """From the reply: acquired, fence, wait_us, rank, at_us."""
         acquired, fence, wait_us, rank, at_us = reply
         return cls(acquired == 1, fence, wait_us / MICRO, rank, at_us / MICRO)
+
+    @classmethod
+    def of_bounded(cls, reply: Sequence[Any]) -> Seen:
+        """The same to one that wanted to wait, where the queue has a bound."""
+        seen = cls.of(reply)
+        return replace(seen, full=not seen.acquired and seen.rank < 0)
 
 
 class Spec(Protocol):
@@ -72,6 +80,8 @@ class Grant:
     deadline: float = 0.0
     released_at: float | None = None
     replicas: int | None = None
+    full: bool = False
+    """It was refused a place in the queue, and so has none."""
     lost: bool = False
     """Its holder was told that it is over."""
     gone: bool = False

@@ -149,6 +149,8 @@ class Lease(BaseLease):
 class Leased:
     """What gives leases: one at a time by ``async with``, any number by :meth:`acquire` and :meth:`hold`."""
 
+    _kind = "lock"
+
     def __init__(self, hub: Hub, name: str, wait: Duration | None, terms: Terms) -> None:
         self._hub = hub
         self._name = name
@@ -200,7 +202,7 @@ class Leased:
     async def _acquired(self, flow: Flow[Lease | None], timeout: float | None) -> Lease:
         lease = await self._hub.drive(flow)
         if lease is None:
-            raise AcquireTimeout(self._name, timeout or 0.0)
+            raise AcquireTimeout(self._name, timeout or 0.0, what=self._kind)
         return lease
 
     def _acquire(self, timeout: float | None) -> Flow[Lease | None]:

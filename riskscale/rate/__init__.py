@@ -2,18 +2,22 @@
 
 from riskscale.rate.backends import InMemoryRateLimitBackend, RedisRateLimitBackend
 from riskscale.rate.calls import Decision
+from riskscale.rate.leased import LeasedRateLimiter
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
 from riskscale.rate.multi import MultiDecision, MultiRateLimiter
+from riskscale.rate.reservation import Reservation
 from riskscale.rate.tenant import TenantRateLimiter
 
 __all__ = [
     "Decision",
     "InMemoryRateLimitBackend",
+    "LeasedRateLimiter",
     "Limit",
     "MultiDecision",
     "MultiRateLimiter",
     "RateLimiter",
     "RedisRateLimitBackend",
+    "Reservation",
     "TenantRateLimiter",
 ]

@@ -1,7 +1,7 @@
 """The rate algorithms in plain Python: the oracle of the tests, and the in-memory backend.
 
 The same decisions as ``lua/rate``, in the simplest form that makes them: the log is a list of stamps, not a ring.
-``wait`` and ``view`` change nothing; ``take`` and ``refund`` do.
+``wait`` and ``view`` change nothing; ``take`` (which counts units as used at ``at``, now or later) and ``refund`` do.
 """
 
 from __future__ import annotations
@@ -24,13 +24,22 @@ class Outcome(NamedTuple):
     reset_us: int
 
 
+class Lent(NamedTuple):
+    """One item of a loan's reply; ``granted`` is 0 where ``retry_us`` is not."""
+
+    granted: int
+    life_us: int
+    retry_us: int
+    remaining: int
+
+
 class RateModel(Protocol):
     """What the models have in common; all times in microseconds."""
 
     @property
     def expires_us(self) -> int: ...
     def wait(self, limit: Limit, cost: int, now: int) -> int: ...
-    def take(self, limit: Limit, cost: int, now: int) -> None: ...
+    def take(self, limit: Limit, cost: int, now: int, at: int) -> None: ...
     def view(self, limit: Limit, now: int) -> tuple[int, int]: ...
     def refund(self, limit: Limit, cost: int, at: int, now: int) -> int: ...
 
@@ -41,10 +50,10 @@ def interval(limit: Limit) -> int:
 
 
 class Gcra:
-    """``tat``: the theoretical arrival time."""
+    """``tat``: the theoretical arrival time; ``lent``: the end of the loan that ends last, while it is to come."""
 
     def __init__(self) -> None:
-        self.tat = 0
+        self.tat = self.lent = 0
 
     @property
     def expires_us(self) -> int:
@@ -53,20 +62,115 @@ class Gcra:
     def wait(self, limit: Limit, cost: int, now: int) -> int:
         return max(0, max(self.tat, now) + (cost - limit.capacity) * interval(limit) - now)
 
-    def take(self, limit: Limit, cost: int, now: int) -> None:
-        self.tat = max(self.tat, now) + cost * interval(limit)
+    def take(self, limit: Limit, cost: int, now: int, at: int) -> None:
+        self.tat = max(self.tat, at) + cost * interval(limit)
+        self._lend_until(at, now)
+
+    def _lend_until(self, at: int, now: int) -> None:
+        lent = max(self.lent, at)
+        self.lent = lent if lent > now else 0
 
     def view(self, limit: Limit, now: int) -> tuple[int, int]:
         debt = max(self.tat - now, 0)
         return max(0, (limit.capacity * interval(limit) - debt) // interval(limit)), debt
 
     def refund(self, limit: Limit, cost: int, at: int, now: int) -> int:
-        seen = max(now, self.tat - limit.capacity * interval(limit))
+        seen = max(now, self.tat - limit.capacity * interval(limit), self.lent)
         back = min(cost * interval(limit) - max(seen - at, 0), self.tat - now)
         if back <= 0:
             return 0
         self.tat -= back
+        self._lend_until(0, now)
         return min(cost, -(-back // interval(limit)))
+
+
+class Booked(NamedTuple):
+    """As :class:`Outcome`, and when it may start."""
+
+    retry_us: int
+    remaining: int
+    reset_us: int
+    start_us: int
+
+
+MOST = 2**53
+
+
+class Reservations:
+    """A gcra key on which reservations are made: as ``rate/reserve`` and ``rate/settle`` keep them."""
+
+    KEPT_US = 60_000_000
+
+    def __init__(self) -> None:
+        self.gcra = Gcra()
+        self.starts: dict[str, int] = {}
+        self.reach: dict[str, int] = {}
+        self.owed: dict[str, int] = {}
+        self.lowered = 0
+        self.turn = 0
+        self.older = self.newer = MOST
+
+    @property
+    def _last(self) -> tuple[int, str]:
+        return max(((start, token) for token, start in self.starts.items()), default=(0, ""))
+
+    def _is_stale(self, now: int) -> bool:
+        return self._last[0] > now and self.gcra.tat <= self._last[0]
+
+    def reserve(self, limit: Limit, token: str, cost: int, max_wait: int, now: int) -> Booked:
+        stale = self._is_stale(now)
+        if token in self.starts and not stale:
+            return Booked(0, *self.gcra.view(limit, now), self.starts[token])
+        if cost > limit.capacity:
+            return Booked(-1, *self.gcra.view(limit, now), 0)
+        due, last = max(self.gcra.tat, now) + cost * interval(limit), 0 if stale else self._last[0]
+        start = max(now, last, due - limit.capacity * interval(limit))
+        if start - now > max_wait:
+            return Booked(start - now - max_wait, *self.gcra.view(limit, now), start)
+        if stale:
+            self.starts, self.reach, self.owed, self.lowered, self.turn, self.newer = {}, {}, {}, 0, 0, MOST
+        kept = now - limit.capacity * interval(limit) - self.KEPT_US
+        for old in sorted(self.starts, key=lambda each: (self.starts[each], each))[:16]:
+            if self.starts[old] <= kept:
+                for known in (self.starts, self.reach, self.owed):
+                    known.pop(old, None)
+        if start > now:
+            if self.turn <= now:
+                self.turn, self.older, self.newer = last, self.newer, MOST
+            self.newer = min(self.newer, due - cost * interval(limit) - start + self.lowered)
+        self.gcra.tat, self.starts[token], self.reach[token] = due, start, due + self.lowered
+        return Booked(0, *self.gcra.view(limit, now), start)
+
+    def settle(self, limit: Limit, token: str, start: int | None, cost: int, actual: int, now: int) -> tuple[int, int]:
+        """Whether by this call, and the units that came back."""
+        known, start = token in self.starts, self.starts.get(token, start)
+        if start is None or (known and token not in self.reach):
+            return 0, 0
+        lost = self._is_stale(now) or (not known and start > now)
+        self.gcra.tat = max(self.gcra.tat, now)
+        reach = max(start + cost * interval(limit), self.reach.pop(token, 0) - self.lowered)
+        self.starts.pop(token, None)
+        rest, back = (cost - actual) * interval(limit), 0
+        if rest < 0:
+            self.gcra.tat -= rest
+        elif not lost:
+            room = reach - max(self._last[0], self.gcra.lent, now)
+            if self._last[0] > now and self.gcra.lent <= now:
+                slack = min(self.older if self.turn > now else MOST, self.newer) - self.lowered
+                room = max(room, min(reach - now, slack))
+            back = max(0, min(rest, room, self.gcra.tat - now))
+            self._lower(back)
+            if actual == 0 and start > now and back < rest:
+                self.owed[token] = rest - back
+        self.starts[token] = start if actual or token in self.owed else min(start, now)
+        while self._last[0] > now and self.gcra.lent <= now and (last := self._last[1]) in self.owed:
+            self._lower(min(self.owed.pop(last), self.gcra.tat - now))
+            self.starts[last] = now
+        return 1, min(cost - actual, -(-back // interval(limit)))
+
+    def _lower(self, by: int) -> None:
+        self.gcra.tat -= by
+        self.lowered += by
 
 
 class SlidingLog:
@@ -78,7 +182,7 @@ class SlidingLog:
         self.expires_us = 0
 
     def _live(self, limit: Limit, now: int) -> list[int]:
-        edge = max(now, self.newest) - limit.window_us
+        edge = now - limit.window_us
         return [stamp for stamp in self.stamps if stamp > edge]
 
     def wait(self, limit: Limit, cost: int, now: int) -> int:
@@ -86,9 +190,9 @@ class SlidingLog:
         excess = len(live) + cost - limit.count
         return live[excess - 1] + limit.window_us - now if excess > 0 else 0
 
-    def take(self, limit: Limit, cost: int, now: int) -> None:
+    def take(self, limit: Limit, cost: int, now: int, at: int) -> None:
         live = self._live(limit, now)
-        self.newest = max(now, self.newest)
+        self.newest = max(at, self.newest)
         self.stamps = live + [self.newest] * cost
         self.expires_us = self.newest + limit.window_us
 
@@ -130,13 +234,13 @@ class SlidingWindow:
             wait, excess = last + limit.window_us - now, excess - units
         return wait
 
-    def take(self, limit: Limit, cost: int, now: int) -> None:
+    def take(self, limit: Limit, cost: int, now: int, at: int) -> None:
         self.buckets = self._live(limit, now)
         width = -(-limit.window_us // 60)
-        if self.buckets and self.buckets[-1][0] >= now:
+        if self.buckets and self.buckets[-1][0] >= at:
             self.buckets[-1][1] += cost
         else:
-            self.buckets.append([(now // width + 1) * width - 1, cost])
+            self.buckets.append([(at // width + 1) * width - 1, cost])
         self.expires_us = self.buckets[-1][0] + limit.window_us
 
     def view(self, limit: Limit, now: int) -> tuple[int, int]:
@@ -166,11 +270,15 @@ class FixedWindow:
     def _used(self, limit: Limit, now: int) -> int:
         return self.used if now - self.start < limit.window_us else 0
 
+    def left_us(self, limit: Limit, now: int) -> int:
+        """What is left of the window but its last microsecond, which still belongs to it."""
+        return limit.window_us - 1 - (now - self.start if self._used(limit, now) else 0)
+
     def wait(self, limit: Limit, cost: int, now: int) -> int:
         over = cost > limit.count - self._used(limit, now)
         return self.start + limit.window_us - now if over else 0
 
-    def take(self, limit: Limit, cost: int, now: int) -> None:
+    def take(self, limit: Limit, cost: int, now: int, at: int) -> None:
         used = self._used(limit, now)
         self.start, self.used = self.start if used else now, used + cost
         self.expires_us = self.start + limit.window_us
@@ -205,6 +313,18 @@ def hit(
     ]
     if charge and not any(waits):
         for state, limit in zip(states, limits, strict=True):
-            state.take(limit, cost, now)
+            state.take(limit, cost, now, now)
     views = [state.view(limit, now) for state, limit in zip(states, limits, strict=True)]
     return [Outcome(wait, *view) for wait, view in zip(waits, views, strict=True)]
+
+
+def lend(state: RateModel, limit: Limit, need: int, want: int, life_us: int, now: int) -> Lent:
+    """A loan of ``need`` units or up to ``want``, to be used within ``life_us``; it counts as used at its end."""
+    if isinstance(state, FixedWindow):
+        life_us = min(life_us, state.left_us(limit, now))
+    retry_us = -1 if need > limit.capacity else state.wait(limit, need, now)
+    granted = 0
+    if retry_us == 0:
+        granted = max(need, min(want, -(-state.view(limit, now)[0] // 2)))
+        state.take(limit, granted, now, now + life_us)
+    return Lent(granted, life_us if granted else 0, retry_us, state.view(limit, now)[0])

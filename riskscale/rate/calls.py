@@ -86,21 +86,23 @@ class Plan:
         self.name = name
         self._root, self.tag = root, tag
         self._roles = [f":rate:{name_part(name)}:{name_part(each.label)}:{each.algorithm}" for each in self.limits]
-        self._words = tuple(word for limit in self.limits for word in _words(limit))
+        self.words = tuple(word for limit in self.limits for word in _words(limit))
         first = self.limits[0]
         if len(self.limits) == 1:
-            fixed = self._words[1:] if first.algorithm == "gcra" else self._words[1:3]
+            fixed = self.words[1:] if first.algorithm == "gcra" else self.words[1:3]
             self._prepare(f"rate.{first.algorithm}", fixed, 128 if first.algorithm == "sliding_log" else 512)
         else:
             self._prepare_all_of()
 
     def _prepare_all_of(self) -> None:
-        self._prepare("rate.all_of", (len(self.limits), *self._words), 128 // len(self.limits))
+        self._prepare("rate.all_of", (len(self.limits), *self.words), 128 // len(self.limits))
 
     def _prepare(self, script: str, fixed: tuple[Arg, ...], most: int) -> None:
         self._script, self._fixed, self.most, self._is_all_of = script, fixed, most, script == "rate.all_of"
-        self.kind = (script, fixed)
-        """The script and the words of its limits: items of plans that have them in common fit into one call."""
+        self.is_reservable = script == "rate.gcra"
+        """Whether it is one gcra limit: what reservations can be made under."""
+        self.kind: tuple[str, tuple[Arg, ...]] = (script, (*fixed, b"1"))
+        """The script and the words before those of the items: plans that have them in common share a call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
         self.keys = remembered(self._keys)
         """The keys of a subject, one a limit."""
@@ -122,25 +124,62 @@ class Plan:
         base = base_key(self._root, key, self.tag, "key")
         return tuple((base + role).encode() for role in self._roles)
 
-    def keys_of(self, items: Pairs) -> list[bytes]:
-        """The keys of several items, in the order of KEYS."""
+    def keys_of(self, items: Pairs) -> Sequence[bytes]:
+        """The keys of items, in the order of KEYS."""
+        if len(items) == 1:
+            return self.keys(items[0][0])
         return [key for name, _ in items for key in self.keys(name)]
+
+    def words_of(self, items: Pairs) -> Sequence[Arg]:
+        """Their costs."""
+        return [b"1" if cost == 1 else cost for _, cost in items]  # an int takes a client longer
 
     def hits(self, items: Pairs, charge: bool) -> Call[Decided]:
         """``items`` in one call, at most ``most`` of them."""
-        args = (*self._fixed, b"1" if charge else b"0", *[cost for _, cost in items])
+        args = (*self._fixed, b"1" if charge else b"0", *self.words_of(items))
         keys = tuple(self.keys_of(items))
         return Call(self._script, keys, args, lambda reply: self.decided(line(reply), items, charge=charge))
 
     def refund(self, key: Subject, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
         check_refund(key, decision, cost)
-        if not decision.token.startswith(self._nonce):
-            raise ArgumentError("decision", "is another limiter's")
-        marks = [(each, each + b":refund:" + decision.token.encode()) for each in self.keys(key)]
-        args: tuple[Arg, ...] = (len(self.limits), *self._words, round(decision.at * MICRO), cost)
+        self.check_own(decision)
+        at_us = round(decision.at * MICRO)
+        if not self.is_reservable:
+            return self.give_back(key, at_us, decision.token, cost)
+        settled = self.settle(key, decision.token, at_us, decision.cost, decision.cost - cost)  # beside reservations
+        return Call(settled.script, settled.keys, settled.args, lambda reply: settled.decode(reply)[1])
+
+    def give_back(self, key: Subject, at_us: int, token: str, units: int) -> Call[int]:
+        """Units of what was admitted, or lent until, ``at_us``; once for each token."""
+        marks = [(each, each + b":refund:" + token.encode()) for each in self.keys(key)]
+        args: tuple[Arg, ...] = (len(self.limits), *self.words, at_us, units)
         keys = tuple(each for pair in marks for each in pair)
         return Call("rate.refund", keys, args, lambda reply: _fewest(reply[1:], key))
+
+    def reserve(
+        self, key: str, token: str, cost: int, max_wait_us: int, decode: Callable[[Sequence[int]], T]
+    ) -> Call[T]:
+        """Book ``cost`` units that start within ``max_wait_us``."""
+        return Call("rate.reserve", self._ledger(key), (*self._fixed, token, cost, max_wait_us), decode)
+
+    def settle(self, key: str, token: str, start_us: int | None, cost: int, actual: int) -> Call[tuple[bool, int]]:
+        """What a reservation or a hit really cost; whether this call settled it, and the units that came back."""
+        args = (*self._fixed, token, "" if start_us is None else start_us, cost, actual)
+        return Call("rate.settle", self._ledger(key), args, lambda reply: (reply[1] == 1, reply[2]))
+
+    def check_own(self, decision: Decision) -> None:
+        """ArgumentError where another limiter made it."""
+        if not decision.token.startswith(self._nonce):
+            raise ArgumentError("decision", "is another limiter's")
+
+    def new_token(self) -> str:
+        """One per decision that is charged."""
+        return f"{self._nonce}{next(self._serial):x}"
+
+    def _ledger(self, key: str) -> tuple[bytes, ...]:
+        (counted,) = self.keys(key)
+        return counted, counted + b":reservations", counted + b":starts"
 
     def reset(self, key: str) -> Call[None]:
         """Forget what ``key`` used."""
@@ -159,11 +198,10 @@ class Plan:
                 continue
             retry_us, remaining, reset_us = row
             if retry_us == 0:
-                token = f"{self._nonce}{next(self._serial):x}" if charge else ""
-                reset = reset_us / MICRO
+                token, reset = self.new_token() if charge else "", reset_us / MICRO
                 decisions.append(Decision(True, remaining, 0.0, reset, limit, at, key, cost, token, False, self.limits))
             elif retry_us == -2:
-                decisions.append(_holds_something_else(key))
+                decisions.append(holds_something_else(key))
             else:
                 wait, reset = math.inf if retry_us < 0 else retry_us / MICRO, reset_us / MICRO
                 decisions.append(Decision(False, remaining, wait, reset, limit, at, key, cost, "", False, self.limits))
@@ -199,7 +237,7 @@ class Plan:
 
     def poisoned(self, key: Subject, which: int) -> StateError:
         """The key of limit number ``which`` holds something else."""
-        return _holds_something_else(key)
+        return holds_something_else(key)
 
 
 def is_long(subject: Subject) -> bool:
@@ -268,7 +306,7 @@ def _words(limit: Limit) -> tuple[bytes, ...]:
 
 def _no_state_error(statuses: Sequence[int], key: str) -> None:
     if -2 in statuses:
-        raise _holds_something_else(key)
+        raise holds_something_else(key)
 
 
 def _fewest(statuses: Sequence[int], key: str) -> int:
@@ -276,5 +314,5 @@ def _fewest(statuses: Sequence[int], key: str) -> int:
     return min(statuses)
 
 
-def _holds_something_else(key: str) -> StateError:
+def holds_something_else(key: str) -> StateError:
     return StateError(f"a key of {key[:80]!r} holds something else; it was left untouched")

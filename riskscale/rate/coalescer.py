@@ -7,28 +7,42 @@ caller was alone does not even wait for that turn.
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from riskscale._core.call import Call, line
+from riskscale._core.base import own
+from riskscale._core.call import Arg, Call, line
 from riskscale._core.hub import Hub
 from riskscale.errors import HubClosed
-from riskscale.rate.calls import Decided, Pairs, Plan
+
+R = TypeVar("R")
 
 IN_FLIGHT = 2
 """Batches of one kind under way: one is decided while the replies of the other are read."""
 
 
+class Batched(Protocol[R]):
+    """How items become a call, and its reply their results; hits are such, and loans."""
+
+    @property
+    def kind(self) -> tuple[str, tuple[Arg, ...]]: ...
+    @property
+    def most(self) -> int: ...
+    def keys_of(self, items: Sequence[Any]) -> Sequence[bytes]: ...
+    def words_of(self, items: Sequence[Any]) -> Sequence[Arg]: ...
+    def decided(self, numbers: Sequence[int], items: Sequence[Any], first: int = 0) -> list[R]: ...
+
+
 class Ask:
     """Some items of one caller, at most as many as one call takes."""
 
-    __slots__ = ("answer", "keys", "pairs", "plan")
+    __slots__ = ("answer", "items", "keys", "plan")
 
-    def __init__(self, plan: Plan, pairs: Pairs, answer: asyncio.Future[Decided]) -> None:
-        self.plan, self.pairs, self.answer = plan, pairs, answer
-        self.keys = plan.keys(pairs[0][0]) if len(pairs) == 1 else plan.keys_of(pairs)
+    def __init__(self, plan: Batched[Any], items: Sequence[Any], answer: asyncio.Future[list[Any]]) -> None:
+        self.plan, self.items, self.answer = plan, items, answer
+        self.keys = plan.keys_of(items)
 
 
 class Kind:
@@ -42,16 +56,16 @@ class Kind:
         self._is_lonely = False
         """Whether the last call was for one caller alone; the next then goes straight to the server."""
 
-    async def hits(self, plan: Plan, pairs: Pairs) -> Decided:
+    async def ask(self, plan: Batched[R], items: Sequence[Any]) -> list[R]:
         """Decide them, with whatever else is asked now; at most ``plan.most``.
 
         A caller that is cancelled, or runs out of time, disturbs nobody; what was not sent yet is not charged.
         """
         hub = self._hub
         if self._is_lonely and not self._in_flight and not self._asks:
-            return await self._alone(plan, pairs)
+            return await self._alone(plan, items)
         hub.check_open()
-        ask = Ask(plan, pairs, asyncio.get_running_loop().create_future())
+        ask = Ask(plan, items, asyncio.get_running_loop().create_future())
         self._asks.append(ask)
         if not self._is_called and self._in_flight < IN_FLIGHT:
             self._is_called = True
@@ -66,11 +80,12 @@ class Kind:
         """With the hub, which has waited for those who ask as long as it waits for anybody."""
         _refuse(self._asks, HubClosed())
 
-    async def _alone(self, plan: Plan, pairs: Pairs) -> Decided:
+    async def _alone(self, plan: Batched[R], items: Sequence[Any]) -> list[R]:
         self._in_flight += 1
         try:
-            self._observe(len(pairs))
-            return await self._hub.run(plan.hits(pairs, True))
+            self._observe(len(items))
+            numbers = await self._hub.run(_call(plan, plan.keys_of(items), plan.words_of(items)))
+            return plan.decided(numbers, items)
         finally:
             self._in_flight -= 1
             self._send()
@@ -94,23 +109,22 @@ class Kind:
             ask = asks[0]
             if not ask.answer.done():
                 room = room if batch else ask.plan.most
-                if len(ask.pairs) > room:
+                if len(ask.items) > room:
                     break
                 batch.append(ask)
-                room -= len(ask.pairs)
+                room -= len(ask.items)
             asks.popleft()
         return batch
 
     async def _decide(self, batch: list[Ask]) -> None:
         try:
-            call = _together(batch)
-            self._observe(len(call.keys) // len(batch[0].plan.limits))
-            numbers = await self._hub.ask(call)
+            self._observe(sum([len(ask.items) for ask in batch]))
+            numbers = await self._hub.ask(_together(batch))
             first = 0
             for ask in batch:
                 if not ask.answer.done():
-                    ask.answer.set_result(ask.plan.decided(numbers, ask.pairs, first))
-                first += len(ask.pairs)
+                    ask.answer.set_result(ask.plan.decided(numbers, ask.items, first))
+                first += len(ask.items)
         except Exception as error:
             _refuse(batch, error)
         except asyncio.CancelledError:
@@ -132,7 +146,7 @@ class Coalescer:
         self._hub = hub
         self._kinds: WeakValueDictionary[object, Kind] = WeakValueDictionary()
 
-    def kind(self, plan: Plan, slot: int = 0) -> Kind:
+    def kind(self, plan: Batched[R], slot: int = 0) -> Kind:
         """The one of a plan's limits; kept while a limiter, or a request, refers to it."""
         name = (plan.kind, slot)
         kind = self._kinds.get(name)
@@ -147,21 +161,17 @@ class Coalescer:
 
 
 def _together(batch: Sequence[Ask]) -> Call[list[int]]:
-    script, fixed = batch[0].plan.kind
-    keys = tuple([key for ask in batch for key in ask.keys])
-    costs = [b"1" if cost == 1 else cost for ask in batch for _, cost in ask.pairs]  # an int takes a client longer
-    return Call(script, keys, (*fixed, b"1", *costs), line)
+    keys = [key for ask in batch for key in ask.keys]
+    words = [word for ask in batch for word in ask.plan.words_of(ask.items)]
+    return _call(batch[0].plan, keys, words)
+
+
+def _call(plan: Batched[R], keys: Sequence[bytes], words: Sequence[Arg]) -> Call[list[int]]:
+    script, fixed = plan.kind
+    return Call(script, tuple(keys), (*fixed, *words), line)
 
 
 def _refuse(asks: Iterable[Ask], error: Exception) -> None:
     for ask in asks:
         if not ask.answer.done():
-            ask.answer.set_exception(_own(error))
-
-
-def _own(error: Exception) -> Exception:
-    """One for each: raised in hundreds of tasks, a single one would gather the traceback of them all."""
-    try:
-        return copy.copy(error)
-    except Exception:  # one that cannot be made anew from its arguments
-        return error
+            ask.answer.set_exception(own(error))

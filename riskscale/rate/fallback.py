@@ -125,6 +125,11 @@ class Fallback:
         """Whether the last attempt found the server gone."""
         return self._is_down
 
+    @property
+    def counts_beside(self) -> bool:
+        """Whether the shares count beside the server, as they do for one window after an outage."""
+        return self._shares is not None and self._monotonic() < self._both_until
+
     def begin(self, plan: Plan, pairs: Pairs, charge: bool) -> Attempt:
         """Before the server is asked."""
         now = self._monotonic()

@@ -13,11 +13,14 @@ from riskscale._core.durations import Duration, seconds
 from riskscale._core.hub import Hub, hub_of
 from riskscale.errors import StateError
 from riskscale.rate._facade import LOOK, BaseLimiter
+from riskscale.rate.booking import Booking
 from riskscale.rate.calls import D, Decided, Decision, Pairs, Plan, Subject, check_cost, check_items, check_refund, only
 from riskscale.rate.coalescer import Coalescer
 from riskscale.rate.fallback import OnError, gone, merged
 from riskscale.rate.limit import Limit
+from riskscale.rate.limited import Cost, Key, Limited
 from riskscale.rate.plans import AT_ONCE, MOST, Plans, planned
+from riskscale.rate.reservation import Reservation
 from riskscale.typing import LimitSource
 
 K = TypeVar("K")
@@ -60,11 +63,14 @@ class Limiter(BaseLimiter, Generic[K, D]):
         pairs = ((self._subject(key), check_cost(cost)),)
         plan = self._plan or (await self._planned((pairs[0][0],)))[0]
         if self._is_plain and self._kind_of is not None and not self._by_slot:
-            return only(cast("list[D | StateError]", await self._kind_of(plan).hits(plan, pairs)))
+            return only(cast("list[D | StateError]", await self._kind_of(plan).ask(plan, pairs)))
         return only(await self._decide(plan, pairs, True))
 
     async def wait(self, key: K, cost: int = 1, timeout: Duration | None = None) -> D:
         """Hit again and again until it is admitted, as soon as it may be.
+
+        There is no queue: of those who wait, any may come first, and high costs come after low ones where the limit is
+        always busy. :meth:`riskscale.RateLimiter.reserve` keeps the order.
 
         Args:
             key: whose request it is.
@@ -96,9 +102,9 @@ class Limiter(BaseLimiter, Generic[K, D]):
         """
         subject = self._subject(key)
         check_refund(subject, decision, cost)
-        plan = self._to_refund(decision, await self._planned_one(subject))
         if decision.degraded:
-            return self._fallback.refund(plan, decision, cost) if self._fallback else 0
+            return self._refund_here(decision, cost)
+        plan = self._to_refund(decision, await self._planned_one(subject))
         try:
             return await self._give_back(plan, subject, decision, cost)
         finally:
@@ -169,17 +175,19 @@ class Limiter(BaseLimiter, Generic[K, D]):
         self._count(everything, charge, began)
         return cast("list[D | StateError]", everything)
 
-    async def _with_fallback(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
+    async def _with_fallback(self, plan: Plan, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         if self._fallback is None:
-            return await self._ask(plan, pairs, charge)
+            return await self._ask(plan, pairs, charge, booking)
         attempt = self._fallback.begin(plan, pairs, charge)
         try:
-            decided = await self._ask(plan, attempt.asked, charge) if attempt.asked else None
+            decided = await self._ask(plan, attempt.asked, charge, booking) if attempt.asked else None
         except gone() as error:
             return self._fallback.failed(error, attempt)
         return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)
 
-    async def _ask(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
+    async def _ask(self, plan: Plan, pairs: Pairs, charge: bool, booking: Booking | None) -> Decided:
+        if booking is not None:
+            return await self._hub.drive(booking.flow(self._timeout))
         if self._timeout is None:
             return await self._send(plan, pairs, charge)
         async with asyncio.timeout(self._timeout):
@@ -189,7 +197,7 @@ class Limiter(BaseLimiter, Generic[K, D]):
         if self._kind_of is None or not charge:
             return await self._hub.run(plan.hits(pairs, charge))
         slot = self._hub.slot_of(plan.keys(pairs[0][0])[0]) if self._by_slot else 0
-        return await self._kind_of(plan, slot).hits(plan, pairs)
+        return await self._kind_of(plan, slot).ask(plan, pairs)
 
     async def _give_back(self, plan: Plan, subject: Subject, decision: Decision, cost: int) -> int:
         return await self._hub.run(plan.refund(subject, decision, cost))
@@ -234,6 +242,42 @@ class RateLimiter(Limiter[str, Decision]):
             hub, planned(hub, limits, name, tag), tag is None, coalesce, timeout, on_error, replicas, deny_cache
         )
 
+    async def reserve(self, key: str, cost: int = 1, max_wait: Duration | None = None) -> Reservation:
+        """Book units ahead: when may it start? Under one gcra limit.
+
+        Args:
+            key: whose request it is.
+            cost: units.
+            max_wait: seconds that the start may be away; None: any number.
+
+        Returns:
+            A reservation with its ``start``; false, with nothing charged, where that would be later than ``max_wait``.
+            Its ``decision.retry_after`` says when it could be had. Reservations of a key start in the order in which
+            they were made; hits do not queue with them. When it is decided without the server, it is decided as a hit.
+
+        Raises:
+            ArgumentError: an argument is malformed, or the limiter has other limits than one gcra.
+            StateError: a key of it holds something else.
+        """
+        plan = await self._planned_one(self._subject(key))
+        booking, began = Booking(plan, key, cost, max_wait), self._monotonic()
+        decided = await self._with_fallback(plan, booking.pairs, True, booking)
+        self._count(decided, True, began)
+        return Reservation(self, only(decided))
+
+    def limited(self, key: Key, cost: Cost = 1, wait: Duration | None = 0) -> Limited:
+        """What begins when the limits let it: ``async with limiter.limited("tenant"):``, or a decorator of functions.
+
+        Args:
+            key: whose request it is; for functions also a callable that finds it in their arguments.
+            cost: units; likewise.
+            wait: seconds that it waits at the most, before RateLimitExceeded; 0: it does not wait; None: for ever.
+                Under one gcra limit those who wait begin in the order in which they came.
+
+        ``as`` gives the decision. Whoever is cancelled while waiting gives back what it was to have.
+        """
+        return Limited(self, key, cost, wait)
+
     async def reset(self, key: str) -> None:
         """Forget what ``key`` used."""
         plan = await self._planned_one(self._subject(key))
@@ -241,3 +285,17 @@ class RateLimiter(Limiter[str, Decision]):
             await self._hub.run(plan.reset(key))
         finally:
             self._denials.forget(plan.keys(key))
+
+    async def _admit(self, key: str, cost: int, wait: float) -> Decision:
+        give_up = self._monotonic() + wait
+        decision = await self.hit(key, cost)
+        if decision.allowed or not wait:
+            decision.raise_if_refused()
+            return decision
+        left = None if math.isinf(wait) else max(0.0, give_up - self._monotonic())
+        if (await self._planned_one(key)).is_reservable:
+            async with await self.reserve(key, cost, left) as reservation:
+                return reservation.decision
+        decision = await self.wait(key, cost, left)
+        decision.raise_if_refused()
+        return decision

@@ -62,7 +62,7 @@ class MultiPlan(Plan):
         if len(self.limits) > MOST_LIMITS:
             raise ArgumentError("limiters", f"must have at most {MOST_LIMITS} limits together, not {len(self.limits)}")
         self._owners = [index for index, plan in enumerate(plans) for _ in plan.limits]
-        self._words = tuple(word for plan in plans for word in plan._words)
+        self.words = tuple(word for plan in plans for word in plan.words)
         self._prepare_all_of()
         self._part = lru_cache(REMEMBERED)(self._make_part)
         self.slots = remembered(self._slots)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from riskscale.lease._queue_model import BOX_ALIVE_US, CLAIM_US, KEEP_US, Answer, QueueModel, Reached, Waiting
 
 ASK_US = 2_000_000
+FULL_US = 1_000_000
 MOST_GRANTS = 100
 REMEMBERED = 32
 
@@ -53,6 +54,7 @@ class SemaphoreModel(QueueModel):
     shift_us: int = 0
     until_us: int = 0
     early_us: float = math.inf
+    full_us: int = 0
     previous: list[str] = field(default_factory=list)
     _changed: bool = False
 
@@ -65,7 +67,16 @@ class SemaphoreModel(QueueModel):
         """Its own time, which never goes back."""
         return max(now_us + self.shift_us, self.seen_us)
 
-    def acquire(self, owner: str, ttl_us: int, mailbox: str, weight: int, limit: int, now_us: int) -> Acquired:
+    def acquire(
+        self,
+        owner: str,
+        ttl_us: int,
+        mailbox: str,
+        weight: int,
+        limit: int,
+        now_us: int,
+        max_queued: float = math.inf,
+    ) -> Acquired:
         """``semaphore.acquire``."""
         self._tick(now_us)
         time_us, waits, mailbox = self.time_us(now_us), mailbox != "-", mailbox.removeprefix("-")
@@ -96,7 +107,7 @@ class SemaphoreModel(QueueModel):
             return Acquired(True, self.leases[owner].fence, 0, -1)
         first = min((lease.look_at for lease in self.leases.values()), default=0)
         lease_us = max(0, int(min(first, self.early_us)) - time_us)
-        if not waits:
+        if not waits or self._is_full(owner, max_queued, time_us):
             return Acquired(False, self.fence, max(lease_us, 1000), -1)
         return Acquired(False, self.fence, *self.join(owner, mailbox, time_us, lease_us, weight, limit))
 
@@ -158,21 +169,35 @@ class SemaphoreModel(QueueModel):
             if not lease.claimed and lease.mailbox and token != owner:
                 self.condemned.add(lease.mailbox)
 
+    def _is_there(self, token: str, waiter: Waiting, reached: Reached, time_us: int) -> bool:
+        if not waiter.mailbox:
+            return True
+        if waiter.alive_until - BOX_ALIVE_US + ASK_US > time_us:
+            return waiter.mailbox not in self.condemned
+        return reached(waiter.mailbox, f"{token} 1000")
+
+    def _is_full(self, owner: str, max_queued: float, time_us: int) -> bool:
+        if owner in self.queue or len(self.queue) < max_queued:
+            return False
+
+        def offer(token: str, waiter: Waiting, reached: Reached) -> Answer:
+            if self.boxes.get(waiter.mailbox) is not True and not self._is_there(token, waiter, reached, time_us):
+                del self.queue[token]
+            return "next"
+
+        if time_us - self.full_us >= FULL_US:
+            self.full_us = time_us
+            self.walk(owner, time_us, offer, again=True)
+        return len(self.queue) >= max_queued
+
     def _hand_over(self, me: str, now_us: int, take: Callable[[], bool] | None = None) -> bool:
         granted, is_open, time_us = 0, True, self.time_us(now_us)
-
-        def is_there(token: str, waiter: Waiting, reached: Reached) -> bool:
-            if not waiter.mailbox:
-                return True
-            if waiter.alive_until - BOX_ALIVE_US + ASK_US > time_us:
-                return waiter.mailbox not in self.condemned
-            return reached(waiter.mailbox, f"{token} 1000")
 
         def offer(token: str, waiter: Waiting, reached: Reached) -> Answer:
             nonlocal granted, is_open
             mine = take is not None and token == me
             if not (take() if mine and take is not None else self.sum + waiter.weight <= waiter.limit):
-                if not mine and not is_there(token, waiter, reached):
+                if not mine and not self._is_there(token, waiter, reached, time_us):
                     return "next"
                 is_open = False
                 return "tell" if granted else "stop"

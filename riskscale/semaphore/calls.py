@@ -8,6 +8,7 @@ from typing import Any
 
 from riskscale._core.call import Call, text
 from riskscale._core.durations import MICRO
+from riskscale.lease.flows import TRY_ONCE
 from riskscale.lease.grant import Seen
 
 
@@ -76,10 +77,20 @@ class SemaphoreInfo:
 
 
 def acquire(
-    keys: SemaphoreKeys, owner: str, ttl_us: int, mailbox: str, *, weight: int, limit: int, metadata: str = ""
+    keys: SemaphoreKeys,
+    owner: str,
+    ttl_us: int,
+    mailbox: str,
+    *,
+    weight: int,
+    limit: int,
+    max_queued: int | None = None,
+    metadata: str = "",
 ) -> Call[Seen]:
-    """Take, renew or claim a share, or queue for it."""
-    return Call("semaphore.acquire", keys.all, (owner, ttl_us, mailbox, weight, limit, metadata), Seen.of)
+    """Take, renew or claim a share, or queue for it, where fewer than ``max_queued`` wait (None: however many)."""
+    bound = "" if max_queued is None else max_queued
+    decode = Seen.of if max_queued is None or mailbox == TRY_ONCE else Seen.of_bounded
+    return Call("semaphore.acquire", keys.all, (owner, ttl_us, mailbox, weight, limit, bound, metadata), decode)
 
 
 def release(keys: SemaphoreKeys, owner: str) -> Call[tuple[bool, float]]:

@@ -17,7 +17,48 @@ from riskscale.semaphore.calls import SemaphoreInfo
 from riskscale.semaphore.spec import SemaphoreSpec
 
 
-class Semaphore(Leased):
+class Weighted(Leased):
+    """What gives leases that weigh."""
+
+    _kind = "semaphore"
+    _spec: SemaphoreSpec
+
+    async def acquire(self, timeout: Duration | None = None, *, weight: int = 1) -> Lease | None:
+        """Take ``weight`` of it.
+
+        Args:
+            timeout: seconds to wait for it; None: for ever; 0: try once, without joining the queue.
+            weight: how much, 1 to ``limit``.
+
+        Returns:
+            The lease, or None if so much did not come free in time.
+
+        Raises:
+            ArgumentError: ``timeout`` is negative or not a number; ``weight`` can never be had.
+            AcquireTimeout: fewer replicas than ``min_replicas`` acknowledged it in time.
+            StateError: a key of it holds something else.
+            LeaseLost: waiting for ever, and each reply came later than the lease is long.
+            TimeoutError: the server gave no answer (a call under way is given a second at least, giving back one more).
+        """
+        return await self._hub.drive(self._acquire(None if timeout is None else seconds(timeout, "timeout"), weight))
+
+    @asynccontextmanager
+    async def hold(self, timeout: Duration | None = None, *, weight: int = 1) -> AsyncIterator[Lease]:
+        """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
+        limit = self._wait if timeout is None else seconds(timeout, "timeout")
+        async with await self._acquired(self._acquire(limit, weight), limit) as lease:
+            yield lease
+
+    async def inspect(self, most: int = 100) -> SemaphoreInfo:
+        """Who holds how much, and who waits: the first ``most`` (0 to 1000) of each. Changes nothing."""
+        return await self._hub.run(calls.inspect(self._spec.keys, most))
+
+    def _acquire(self, timeout: float | None, weight: int = 1) -> Flow[Lease | None]:
+        spec, replicas = self._spec.weighing(weight), self._terms.replicas
+        return flows.acquire(spec, timeout, self._hub.monotonic, self._lease, replicas=replicas)
+
+
+class Semaphore(Weighted):
     """At most ``limit`` at once, by all replicas together: first come first served, each for a lease of its own.
 
     Args:
@@ -53,37 +94,3 @@ class Semaphore(Leased):
         hub = hub_of(client)
         self._spec = SemaphoreSpec.of(name, hub.key(name, tag), limit, ttl, metadata)
         super().__init__(hub, name, wait, Terms.of(hub, **terms))
-
-    async def acquire(self, timeout: Duration | None = None, *, weight: int = 1) -> Lease | None:
-        """Take ``weight`` of it.
-
-        Args:
-            timeout: seconds to wait for it; None: for ever; 0: try once, without joining the queue.
-            weight: how much, 1 to ``limit``.
-
-        Returns:
-            The lease, or None if so much did not come free in time.
-
-        Raises:
-            ArgumentError: ``timeout`` is negative or not a number; ``weight`` can never be had.
-            AcquireTimeout: fewer replicas than ``min_replicas`` acknowledged it in time.
-            StateError: a key of it holds something else.
-            LeaseLost: waiting for ever, and each reply came later than the lease is long.
-            TimeoutError: the server gave no answer (a call under way is given a second at least, giving back one more).
-        """
-        return await self._hub.drive(self._acquire(None if timeout is None else seconds(timeout, "timeout"), weight))
-
-    @asynccontextmanager
-    async def hold(self, timeout: Duration | None = None, *, weight: int = 1) -> AsyncIterator[Lease]:
-        """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
-        limit = self._wait if timeout is None else seconds(timeout, "timeout")
-        async with await self._acquired(self._acquire(limit, weight), limit) as lease:
-            yield lease
-
-    async def inspect(self, most: int = 100) -> SemaphoreInfo:
-        """Who holds how much, and who waits: the first ``most`` (0 to 1000) of each. Changes nothing."""
-        return await self._hub.run(calls.inspect(self._spec.keys, most))
-
-    def _acquire(self, timeout: float | None, weight: int = 1) -> Flow[Lease | None]:
-        spec, replicas = self._spec.weighing(weight), self._terms.replicas
-        return flows.acquire(spec, timeout, self._hub.monotonic, self._lease, replicas=replicas)

@@ -13,6 +13,7 @@ from riskscale.lease.grant import Grant, Seen, lease_us
 from riskscale.semaphore import calls
 
 MOST = 1_000_000_000
+MOST_QUEUED = 1_000_000
 WRITER = 1_000_000
 """The weight of a writer, and the limit: as many may read at once. Releases that share a lock agree on it."""
 
@@ -26,6 +27,7 @@ class SemaphoreSpec:
     ttl_us: int
     limit: int
     weight: int = 1
+    max_queued: int | None = None
     metadata: str = ""
     races: bool = False
     renew_script: str = "semaphore.renew"
@@ -49,6 +51,26 @@ class SemaphoreSpec:
         keys = calls.SemaphoreKeys.of(base, "rw")
         return cls(name=name, keys=keys, ttl_us=lease_us(ttl), limit=WRITER, metadata=metadata_text(metadata))
 
+    @classmethod
+    def of_bulkhead(
+        cls,
+        name: str,
+        base: str,
+        limit: int,
+        max_queued: int,
+        ttl: Duration,
+        metadata: Mapping[str, Any] | str | None,
+    ) -> SemaphoreSpec:
+        """Check the arguments of a SharedBulkhead."""
+        return cls(
+            name=name,
+            keys=calls.SemaphoreKeys.of(base, "bulkhead"),
+            ttl_us=lease_us(ttl),
+            limit=integer(limit, "limit", 1, MOST),
+            max_queued=integer(max_queued, "max_queued", 0, MOST_QUEUED),
+            metadata=metadata_text(metadata),
+        )
+
     def weighing(self, weight: int) -> SemaphoreSpec:
         """The same for another weight; ArgumentError if that can never be had."""
         integer(weight, "weight", 1, self.limit)
@@ -62,7 +84,14 @@ class SemaphoreSpec:
     def acquire(self, grant: Grant, mailbox: str) -> Call[Seen]:
         """``semaphore.acquire``."""
         return calls.acquire(
-            self.keys, grant.token, self.ttl_us, mailbox, weight=self.weight, limit=self.limit, metadata=self.metadata
+            self.keys,
+            grant.token,
+            self.ttl_us,
+            mailbox,
+            weight=self.weight,
+            limit=self.limit,
+            max_queued=self.max_queued,
+            metadata=self.metadata,
         )
 
     def release(self, grant: Grant) -> Call[tuple[bool, float]]:

@@ -1,6 +1,7 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
 from riskscale.limits.base import StaticLimits
+from riskscale.sync.bulkhead import BulkheadExecutor, SharedBulkhead
 from riskscale.sync.distributed import (
     DistributedLock,
     InMemoryLockBackend,
@@ -13,13 +14,16 @@ from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
+from riskscale.sync.leased import LeasedRateLimiter
 from riskscale.sync.limits import CallableLimits, RedisLimits
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
 from riskscale.sync.rate import MultiRateLimiter, RateLimiter
+from riskscale.sync.reservation import Reservation
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
+    "BulkheadExecutor",
     "CallableLimits",
     "DistributedLock",
     "Election",
@@ -28,6 +32,7 @@ __all__ = [
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
     "Lease",
+    "LeasedRateLimiter",
     "Lock",
     "LuaLockBackend",
     "MultiLock",
@@ -36,7 +41,9 @@ __all__ = [
     "ReadWriteLock",
     "RedisLimits",
     "RedisRateLimitBackend",
+    "Reservation",
     "Semaphore",
+    "SharedBulkhead",
     "StaticLimits",
     "TenantRateLimiter",
 ]

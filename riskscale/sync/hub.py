@@ -116,6 +116,12 @@ class Hub(BaseHub):
         for each in scripts_to_load(only):
             self.client.script_load(each.text)
 
+    def check_open(self) -> None:
+        """HubClosed once ``close`` has begun; StateError in another process."""
+        self._check_open()
+        if self._closing:
+            raise HubClosed
+
     def run(self, call: Call[T]) -> T:
         """One script call, in one round trip; see :meth:`riskscale.Hub.run`."""
         if self._closing:

@@ -121,6 +121,8 @@ class Lease(BaseLease):
 class Leased:
     """What gives leases; see :class:`riskscale.lease.lease.Leased`."""
 
+    _kind = "lock"
+
     def __init__(self, hub: Hub, name: str, wait: Duration | None, terms: Terms) -> None:
         self._hub = hub
         self._name = name
@@ -158,7 +160,7 @@ class Leased:
     def _acquired(self, flow: Flow[Lease | None], timeout: float | None) -> Lease:
         lease = self._hub.drive(flow)
         if lease is None:
-            raise AcquireTimeout(self._name, timeout or 0.0)
+            raise AcquireTimeout(self._name, timeout or 0.0, what=self._kind)
         return lease
 
     def _acquire(self, timeout: float | None) -> Flow[Lease | None]:

@@ -10,12 +10,15 @@ from typing import Any, Generic, Literal, TypeVar, cast, overload
 from riskscale._core.durations import Duration, seconds
 from riskscale.errors import StateError
 from riskscale.rate._facade import LOOK, BaseLimiter
+from riskscale.rate.booking import Booking
 from riskscale.rate.calls import D, Decided, Decision, Pairs, Plan, Subject, check_cost, check_items, check_refund, only
 from riskscale.rate.fallback import OnError, gone, merged
 from riskscale.rate.limit import Limit
+from riskscale.rate.limited import Cost, Key
 from riskscale.rate.multi import MultiDecision, MultiPlan, decide, grouped, refund
 from riskscale.rate.plans import AT_ONCE, Plans, planned
 from riskscale.sync.hub import Hub, hub_of
+from riskscale.sync.reservation import Limited, Reservation
 from riskscale.typing import LimitSource
 
 K = TypeVar("K")
@@ -57,9 +60,9 @@ class Limiter(BaseLimiter, Generic[K, D]):
         """See :meth:`riskscale.RateLimiter.refund`."""
         subject = self._subject(key)
         check_refund(subject, decision, cost)
-        plan = self._to_refund(decision, self._planned_one(subject))
         if decision.degraded:
-            return self._fallback.refund(plan, decision, cost) if self._fallback else 0
+            return self._refund_here(decision, cost)
+        plan = self._to_refund(decision, self._planned_one(subject))
         try:
             return self._give_back(plan, subject, decision, cost)
         finally:
@@ -119,15 +122,18 @@ class Limiter(BaseLimiter, Generic[K, D]):
         self._count(everything, charge, began)
         return cast("list[D | StateError]", everything)
 
-    def _with_fallback(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
+    def _with_fallback(self, plan: Plan, pairs: Pairs, charge: bool, booking: Booking | None = None) -> Decided:
         if self._fallback is None:
-            return self._send(plan, pairs, charge)
+            return self._ask(plan, pairs, charge, booking)
         attempt = self._fallback.begin(plan, pairs, charge)
         try:
-            decided = self._send(plan, attempt.asked, charge) if attempt.asked else None
+            decided = self._ask(plan, attempt.asked, charge, booking) if attempt.asked else None
         except gone() as error:
             return self._fallback.failed(error, attempt)
         return merged(attempt.settled, []) if decided is None else self._fallback.answered(attempt, decided)
+
+    def _ask(self, plan: Plan, pairs: Pairs, charge: bool, booking: Booking | None) -> Decided:
+        return self._send(plan, pairs, charge) if booking is None else self._hub.drive(booking.flow(None))
 
     def _send(self, plan: Plan, pairs: Pairs, charge: bool) -> Decided:
         return self._hub.run(plan.hits(pairs, charge))
@@ -153,6 +159,18 @@ class RateLimiter(Limiter[str, Decision]):
         hub = hub_of(client)
         super().__init__(hub, planned(hub, limits, name, tag), tag is None, on_error, replicas, deny_cache)
 
+    def reserve(self, key: str, cost: int = 1, max_wait: Duration | None = None) -> Reservation:
+        """See :meth:`riskscale.RateLimiter.reserve`."""
+        plan = self._planned_one(self._subject(key))
+        booking, began = Booking(plan, key, cost, max_wait), self._monotonic()
+        decided = self._with_fallback(plan, booking.pairs, True, booking)
+        self._count(decided, True, began)
+        return Reservation(self, only(decided))
+
+    def limited(self, key: Key, cost: Cost = 1, wait: Duration | None = 0) -> Limited:
+        """See :meth:`riskscale.RateLimiter.limited`; ``with``, and plain functions."""
+        return Limited(self, key, cost, wait)
+
     def reset(self, key: str) -> None:
         """Forget what ``key`` used."""
         plan = self._planned_one(self._subject(key))
@@ -160,6 +178,20 @@ class RateLimiter(Limiter[str, Decision]):
             self._hub.run(plan.reset(key))
         finally:
             self._denials.forget(plan.keys(key))
+
+    def _admit(self, key: str, cost: int, wait: float) -> Decision:
+        give_up = self._monotonic() + wait
+        decision = self.hit(key, cost)
+        if decision.allowed or not wait:
+            decision.raise_if_refused()
+            return decision
+        left = None if math.isinf(wait) else max(0.0, give_up - self._monotonic())
+        if self._planned_one(key).is_reservable:
+            with self.reserve(key, cost, left) as reservation:
+                return reservation.decision
+        decision = self.wait(key, cost, left)
+        decision.raise_if_refused()
+        return decision
 
 
 class MultiRateLimiter(Limiter[Mapping[str, str], MultiDecision]):

@@ -17,24 +17,11 @@ from riskscale.sync.hub import Hub, hub_of
 from riskscale.sync.lease import Lease, Leased
 
 
-class Semaphore(Leased):
-    """At most ``limit`` at once, by all replicas together, for a blocking client; see :class:`riskscale.Semaphore`."""
+class Weighted(Leased):
+    """What gives leases that weigh."""
 
-    def __init__(
-        self,
-        client: Any,
-        name: str,
-        *,
-        limit: int,
-        ttl: Duration,
-        wait: Duration | None = None,
-        tag: str | None = None,
-        metadata: Mapping[str, Any] | str | None = None,
-        **terms: Unpack[LeaseTerms],
-    ) -> None:
-        hub = hub_of(client)
-        self._spec = SemaphoreSpec.of(name, hub.key(name, tag), limit, ttl, metadata)
-        super().__init__(hub, name, wait, Terms.of(hub, **terms))
+    _kind = "semaphore"
+    _spec: SemaphoreSpec
 
     def acquire(self, timeout: Duration | None = None, *, weight: int = 1) -> Lease | None:
         """See :meth:`riskscale.Semaphore.acquire`; one call under way is bounded by the client's ``socket_timeout``."""
@@ -54,6 +41,26 @@ class Semaphore(Leased):
     def _acquire(self, timeout: float | None, weight: int = 1) -> Flow[Lease | None]:
         spec, replicas = self._spec.weighing(weight), self._terms.replicas
         return flows.acquire(spec, timeout, self._hub.monotonic, self._lease, replicas=replicas)
+
+
+class Semaphore(Weighted):
+    """At most ``limit`` at once, by all replicas together, for a blocking client; see :class:`riskscale.Semaphore`."""
+
+    def __init__(
+        self,
+        client: Any,
+        name: str,
+        *,
+        limit: int,
+        ttl: Duration,
+        wait: Duration | None = None,
+        tag: str | None = None,
+        metadata: Mapping[str, Any] | str | None = None,
+        **terms: Unpack[LeaseTerms],
+    ) -> None:
+        hub = hub_of(client)
+        self._spec = SemaphoreSpec.of(name, hub.key(name, tag), limit, ttl, metadata)
+        super().__init__(hub, name, wait, Terms.of(hub, **terms))
 
 
 class Side(Leased):

@@ -136,6 +136,9 @@ async def test_the_rest(hub: Hub) -> None:
     first = [decision.allowed for decision in await limiter.hit_many(NAMES)]
     second = [decision.allowed for decision in await limiter.hit_many(NAMES)]
     assert all(first) and not any(second)
+    paced = RateLimiter(hub, Limit(1, per=60, algorithm="gcra"), name="paced")
+    booked = [await paced.reserve(name) for name in [*NAMES, NAMES[0]]]
+    assert booked[0].delay() == 0 < booked[-1].delay() and await booked[-1].cancel() == 1
     with pytest.raises(ArgumentError, match="min_replicas"):
         Lock(hub, "a", ttl=60, min_replicas=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 NOW = 10**15
 LIMIT = (3, 60_000_000)
 RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
+RESERVED = ["gcra", "gcra:reservations", "gcra:starts"]
 SEMAPHORE = ["semaphore", "semaphore-leases", "semaphore-queue", "semaphore-wait"]
 
 # name -> (roles of the keys, arguments without now_us)
@@ -25,9 +26,12 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "rate.sliding_window": (["sliding_window"], [*LIMIT, 1, 1]),
     "rate.fixed_window": (["fixed_window"], [*LIMIT, 1, 1]),
     "rate.all_of": (["gcra", "sliding_log"], [2, *RULES, 1, 1]),
+    "rate.lease": (["gcra"], ["gcra", *LIMIT, 3, 1_000_000, 1, 1]),
     "rate.refund": (["gcra", "gcra:refund:t", "sliding_log", "sliding_log:refund:t"], [2, *RULES, NOW, 1]),
+    "rate.reserve": (RESERVED, [*LIMIT, 3, "r-1", 1, 60_000_000]),
+    "rate.settle": (RESERVED, [*LIMIT, 3, "r-1", NOW, 2, 1]),
     "rate.reset": (["gcra"], []),
-    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, "host 7"]),
+    "semaphore.acquire": (SEMAPHORE, ["owner-1", 10_000_000, "", 2, 3, 4, "host 7"]),
     "semaphore.release": (SEMAPHORE, ["owner-1"]),
     "semaphore.renew": (["semaphore"], ["owner-1", 10_000_000]),
     "semaphore.inspect": (SEMAPHORE, [10]),

@@ -16,9 +16,9 @@ Event = dict[str, Any]
 
 
 @contextmanager
-def replicas(many: int, *words: object) -> Iterator[list[subprocess.Popen[str]]]:
+def replicas(many: int, *words: object, worker: str = "tests.faults._worker") -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that are ready, and started at one moment; none outlives the block."""
-    command = [sys.executable, "-m", "tests.faults._worker", *map(str, words)]
+    command = [sys.executable, "-m", worker, *map(str, words)]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(many)
     ]

@@ -24,6 +24,8 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
         lock, limiter = Lock(hub, "job", ttl=60), RateLimiter(hub, Limit(10, per=60))
         lease = lock.acquire()
         assert lease is not None and limiter.hit("a")
+        paced = RateLimiter(hub, Limit(10, per=60, algorithm="gcra"))
+        reservation = paced.reserve("a", 4)
         semaphore = Semaphore(hub, "gpu", limit=2, ttl=60)
         share = semaphore.acquire(weight=2)
         taken, alone = Lock(hub, "stuck", ttl=60).acquire(), Lock(hub, "alone", ttl=60).acquire()
@@ -39,6 +41,8 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
         for refused in (
             lambda: limiter.hit("a"),
             lambda: limiter.hit("b"),
+            lambda: paced.reserve("a"),
+            lambda: paced.reserve("b"),
             lambda: Lock(hub, "other", ttl=60).acquire(timeout=0),
             lambda: Semaphore(hub, "other", limit=2, ttl=60).acquire(timeout=0),
             lambda: guard.write("the same holder's", fence=7),
@@ -48,6 +52,7 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
             with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory"):
                 refused()
         assert dump(client) == before
+        assert reservation.settle(1) == 3 and paced.peek("a").remaining == 9
         for held in (lease, share):
             held.renew(120)
             assert held.remaining() > 60

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from riskscale._core.call import line
 from riskscale._core.scripts import script
-from riskscale.rate._model import MODELS, RateModel, hit
+from riskscale.rate._model import MODELS, RateModel, hit, lend
 from riskscale.rate.limit import MAX_COUNT, Algorithm, Limit
 
 START = 10**15
@@ -35,6 +36,17 @@ def words(limit: Limit) -> list[str | int]:
     return [limit.algorithm, limit.count, limit.window_us, limit.capacity if limit.algorithm == "gcra" else 0]
 
 
+class Admitted(NamedTuple):
+    """What a refund needs to know of a hit, of all limits, or of a loan, of one."""
+
+    name: str
+    which: Sequence[int]
+    cost: int
+    at: int
+    limits: list[Limit]
+    token: str
+
+
 class RateMachine(RuleBasedStateMachine):
     """``algorithms``: one for its own script, several for ``all_of``."""
 
@@ -48,7 +60,7 @@ class RateMachine(RuleBasedStateMachine):
         self.names = [f"{self.prefix}m{next(SERIAL)}" for _ in range(3)]
         self.limits = [data.draw(limits(algorithm)) for algorithm in self.algorithms]
         self.models: dict[str, list[RateModel]] = {n: [MODELS[a]() for a in self.algorithms] for n in self.names}
-        self.hits: list[tuple[str, int, int, list[Limit], str]] = []
+        self.hits: list[Admitted] = []
         self.refunded: set[str] = set()
 
     def keys(self, name: str) -> list[str]:
@@ -108,7 +120,29 @@ class RateMachine(RuleBasedStateMachine):
             assert self.stored() == before, "a refused request wrote"
         for name, cost, ok in zip(names, asked, admitted, strict=True):
             if ok:
-                self.hits.append((name, cost, self.now, list(self.limits), f"t{next(SERIAL)}"))
+                every = range(len(self.limits))
+                self.hits.append(Admitted(name, every, cost, self.now, list(self.limits), f"t{next(SERIAL)}"))
+
+    @rule(data=st.data(), which=st.lists(st.integers(0, 2), min_size=1, max_size=3), part=st.sampled_from([1, 6, 60]))
+    def lend(self, data: st.DataObject, which: list[int], part: int) -> None:
+        """Loans of one of the limits, up to a window long; some keys twice."""
+        at = data.draw(st.sampled_from(range(len(self.limits))))
+        limit, names = self.limits[at], [self.names[each] for each in which]
+        life_us = max(1, limit.window_us * part // 60)
+        asked = [(data.draw(costs), data.draw(costs)) for _ in which]
+        keys, before = [self.keys(name)[at] for name in names], self.stored()
+        args = [*words(limit), life_us, *(word for pair in asked for word in pair), self.now]
+        reply = line(self.client.eval(script("rate.lease").text, len(keys), *keys, *args))
+        expected = [
+            lend(self.models[n][at], limit, *pair, life_us, self.now) for n, pair in zip(names, asked, strict=True)
+        ]
+        assert reply == [self.now, *(word for each in expected for word in each)]
+        if not any(each.granted for each in expected):
+            assert self.stored() == before, "a refused loan wrote"
+        for name, each in zip(names, expected, strict=True):
+            if each.granted:
+                end = self.now + each.life_us
+                self.hits.append(Admitted(name, [at], each.granted, end, [limit], f"t{next(SERIAL)}"))
 
     @rule(at=st.integers(0, 2), cost=costs)
     def peek_and_retry(self, at: int, cost: int) -> None:
@@ -128,15 +162,16 @@ class RateMachine(RuleBasedStateMachine):
     def refund(self, data: st.DataObject, cost: int) -> None:
         if not self.hits:
             return
-        name, charged, at, limits, token = data.draw(st.sampled_from(self.hits))
+        name, which, charged, at, limits, token = data.draw(st.sampled_from(self.hits))
         cost = min(cost, charged)
-        pairs = [pair for key in self.keys(name) for pair in (key, f"{key}:refund:{token}")]
+        keys = [self.keys(name)[index] for index in which]
+        pairs = [pair for key in keys for pair in (key, f"{key}:refund:{token}")]
         args = [len(limits), *(word for limit in limits for word in words(limit)), at, cost, self.now]
         back = self.client.eval(script("rate.refund").text, len(pairs), *pairs, *args)[1:]
-        for index, (model, limit) in enumerate(zip(self.models[name], limits, strict=True)):
+        for index, limit, given in zip(which, limits, back, strict=True):
             mark = f"{token}:{index}"
-            wanted = 0 if mark in self.refunded else model.refund(limit, cost, at, self.now)
-            assert back[index] == wanted
+            wanted = 0 if mark in self.refunded else self.models[name][index].refund(limit, cost, at, self.now)
+            assert given == wanted
             if wanted:
                 self.refunded.add(mark)
 

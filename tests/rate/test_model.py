@@ -40,8 +40,8 @@ def test_the_sliding_window_is_late_by_less_than_a_bucket(steps: list[tuple[int,
         late, sharp = window.wait(limit, cost, now), log.wait(exact, cost, now)
         assert sharp <= late < sharp + 10
         if late == 0:
-            window.take(limit, cost, now)
-            log.take(exact, cost, now)
+            window.take(limit, cost, now, now)
+            log.take(exact, cost, now, now)
 
 
 @pytest.mark.parametrize("seed", range(4))

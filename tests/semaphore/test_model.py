@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 from hypothesis import strategies as st
@@ -39,13 +40,16 @@ class SemaphoreMachine(QueueMachine):
         box=st.integers(0, 3),
         weight=st.sampled_from([1, 1, 2, 4]),
         limit=st.sampled_from([4, 4, 4, 2, 6]),
+        queued=st.sampled_from(["", "", 0, 1, 2]),
     )
-    def acquire(self, who: int, ttl: int, box: int, weight: int, limit: int) -> None:
+    def acquire(self, who: int, ttl: int, box: int, weight: int, limit: int, queued: int | str) -> None:
         owner, mailbox, fence = f"o{who}", self.box(box), self.model.fence
         weight = min(weight, limit)
-        reply = self.eval("semaphore.acquire", owner, ttl, mailbox, weight, limit, "a|b\n")
-        seen = self.model.acquire(owner, ttl, mailbox, weight, limit, self.now)
+        before, most = set(self.model.queue), math.inf if queued == "" else int(queued)
+        reply = self.eval("semaphore.acquire", owner, ttl, mailbox, weight, limit, queued, "a|b\n")
+        seen = self.model.acquire(owner, ttl, mailbox, weight, limit, self.now, most)
         assert reply == [int(seen.acquired), seen.fence, seen.wait_us, seen.rank, self.now]
+        assert len(self.model.queue) <= most or set(self.model.queue) <= before, "the queue grew beyond its bound"
         assert self.model.fence >= fence and self.model.sum <= 6
 
     @rule(who=st.integers(0, 6))

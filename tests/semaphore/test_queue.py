@@ -25,7 +25,11 @@ class Shares:
         return self.client.eval(text, keys, *self.keys[:keys], *words, self.now)  # type: ignore[no-any-return]
 
     def acquire(self, owner: str, mailbox: str = "", weight: int = 1, limit: int = 10, ttl: int = 60_000_000) -> bool:
-        return bool(self.call("acquire", owner, ttl, mailbox, weight, limit, "")[0])
+        return bool(self.call("acquire", owner, ttl, mailbox, weight, limit, "", "")[0])
+
+    def queues(self, owner: str, mailbox: str = "", most: int = 3) -> int:
+        """Its place in a queue of at most so many, -1: it has none."""
+        return int(self.call("acquire", owner, 60_000_000, mailbox, 2, 10, most, "")[3])
 
     def release(self, owner: str) -> list[Any]:
         return self.call("release", owner)
@@ -156,3 +160,35 @@ def test_several_leases_of_one_semaphore_are_renewed_in_one_call(shares: Shares,
     assert reply[1] > 0 and reply[2] == 0 and reply[3] > reply[1]
     shares.now += 59_999_999
     assert shares.holders() == {"a", "b"}
+
+
+def test_no_more_wait_than_may(shares: Shares, prefix: str) -> None:
+    shares.acquire("holder", "-", weight=10)
+    assert [shares.queues(f"w{number}") for number in range(4)] == [0, 1, 2, -1]
+    assert [shares.queues(f"w{number}") for number in range(4)] == [0, 1, 2, -1], "those who wait keep their place"
+    assert shares.queues("small", most=2) == -1 and shares.queues("great", most=4) == 3, "each by its own bound"
+    assert shares.queues("none", most=0) == -1 and shares.call("inspect", 0)[4] == 4
+    shares.release("w1")
+    shares.release("w2")
+    assert shares.queues("w1") == 2 and shares.queues("w2") == -1, "who gave up begins anew"
+    shares.release("holder")
+    assert shares.holders() == {"w0", "great", "w1"} and shares.queues("next", most=0) == -1
+
+
+def test_the_dead_take_up_no_room(shares: Shares, prefix: str) -> None:
+    boxes, box = Mailboxes(shares.client), f"{prefix}one"
+    boxes.subscribe(box, True)
+    shares.acquire("holder", "-", weight=10)
+    assert [shares.queues("boxed", box), shares.queues("second", box), shares.queues("poller")] == [0, 1, 2]
+    shares.now += 2_499_999
+    assert shares.queues("new") == -1 and boxes.sent() == ["boxed 1000"], "it answers for its mailbox"
+    shares.now += 1
+    assert shares.queues("new") == -1, "the poller is dead; looked for once a second"
+    shares.now += 999_998
+    assert shares.queues("new") == -1
+    shares.now += 1
+    assert shares.queues("new") == 2
+    boxes.subscribe(box, False)
+    shares.now += 1_000_000
+    assert shares.queues("newer", most=2) == 1, "a mailbox that nobody reads, and the two who waited by it"
+    assert shares.call("inspect", 0)[4] == 2
