@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
@@ -129,12 +129,9 @@ class BaseLimiter:
             return None
         return decision.retry_after
 
-    def _refund_here(self, decision: Decision, cost: int) -> int:
+    def _refund_here(self, plan: Plan, decision: Decision, cost: int) -> int:
         """Of what was decided without the server."""
-        return self._fallback.refund(self._charged_by(decision), decision, cost) if self._fallback else 0
-
-    def _charged_by(self, decision: Decision) -> Plan:
-        return self._plan or cast(Plans, self._plans).of(decision.limits)
+        return self._fallback.refund(plan, decision, cost) if self._fallback else 0
 
 
 def _outcome(decided: Decision | StateError) -> str:

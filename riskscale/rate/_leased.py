@@ -14,8 +14,8 @@ from riskscale.rate.loans import Book
 class BaseLeased(BaseLimiter):
     """See :class:`riskscale.LeasedRateLimiter`."""
 
-    _borrower: Any
     _plan: Plan
+    _borrower: Any
 
     def _open(self, most: int, life_us: int) -> LoanPlan:
         """Open the book; how its loans are asked for."""

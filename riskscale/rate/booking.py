@@ -75,8 +75,8 @@ class Booking:
 class BaseReservation:
     """See :class:`riskscale.Reservation`."""
 
-    def __init__(self, limiter: BaseLimiter, decision: Decision) -> None:
-        self._limiter, self._monotonic = limiter, limiter._monotonic
+    def __init__(self, limiter: BaseLimiter, plan: Plan, decision: Decision) -> None:
+        self._limiter, self._plan, self._monotonic = limiter, plan, limiter._monotonic
         self._decision = decision
         self._start = decision.start if isinstance(decision, Booked) else decision.at
         self._starts_at = self._monotonic() + self._start - decision.at
@@ -118,16 +118,17 @@ class BaseReservation:
             return 0
         if decision.degraded:
             self._is_settled = True
-            return self._limiter._refund_here(decision, decision.cost - actual) if actual < decision.cost else 0
+            rest = decision.cost - actual
+            return self._limiter._refund_here(self._plan, decision, rest) if rest > 0 else 0
         start_us = round(self._start * MICRO)
-        return self._limiter._charged_by(decision).settle(decision.key, decision.token, start_us, decision.cost, actual)
+        return self._plan.settle(decision.key, decision.token, start_us, decision.cost, actual)
 
     def _settled(self, returned: tuple[bool, int]) -> int:
         self._is_settled = True
         return returned[1]
 
     def _forget_denials(self) -> None:
-        self._limiter._denials.forget(self._limiter._charged_by(self._decision).keys(self._decision.key))
+        self._limiter._denials.forget(self._plan.keys(self._decision.key))
 
     def _check_begins(self) -> None:
         """Whether the body may begin now that it is time."""

@@ -61,7 +61,7 @@ class Limiter(BaseLimiter, Generic[K, D]):
             StateError: a key of it holds something else, and was left untouched.
         """
         pairs = ((self._subject(key), check_cost(cost)),)
-        plan = self._plan or (await self._planned((pairs[0][0],)))[0]
+        plan = self._plan or await self._planned_one(pairs[0][0])
         if self._is_plain and self._kind_of is not None and not self._by_slot:
             return only(cast("list[D | StateError]", await self._kind_of(plan).ask(plan, pairs)))
         return only(await self._decide(plan, pairs, True))
@@ -102,9 +102,9 @@ class Limiter(BaseLimiter, Generic[K, D]):
         """
         subject = self._subject(key)
         check_refund(subject, decision, cost)
-        if decision.degraded:
-            return self._refund_here(decision, cost)
         plan = self._to_refund(decision, await self._planned_one(subject))
+        if decision.degraded:
+            return self._refund_here(plan, decision, cost)
         try:
             return await self._give_back(plan, subject, decision, cost)
         finally:
@@ -259,11 +259,11 @@ class RateLimiter(Limiter[str, Decision]):
             ArgumentError: an argument is malformed, or the limiter has other limits than one gcra.
             StateError: a key of it holds something else.
         """
-        plan = await self._planned_one(self._subject(key))
-        booking, began = Booking(plan, key, cost, max_wait), self._monotonic()
+        plan, began = await self._planned_one(self._subject(key)), self._monotonic()
+        booking = Booking(plan, key, cost, max_wait)
         decided = await self._with_fallback(plan, booking.pairs, True, booking)
         self._count(decided, True, began)
-        return Reservation(self, only(decided))
+        return Reservation(self, plan, only(decided))
 
     def limited(self, key: Key, cost: Cost = 1, wait: Duration | None = 0) -> Limited:
         """What begins when the limits let it: ``async with limiter.limited("tenant"):``, or a decorator of functions.

@@ -31,7 +31,7 @@ class Plans:
 
     def known(self, keys: Sequence[str]) -> list[Plan]:
         """The plan of each key, as far as its limits are known."""
-        return [self.of(limits) for limits in self.source.known(keys)]
+        return [self._of(limits) for limits in self.source.known(keys)]
 
     def to_refund(self, decision: Decision, now: Plan) -> Plan:
         """By what a decision is given back when its key has the limits of ``now``.
@@ -42,13 +42,12 @@ class Plans:
         if decision.limits == now.limits:
             return now
         present = {(limit.label, limit.algorithm): limit for limit in now.limits}
-        return self.of(
+        return self._of(
             limit if limit.algorithm == "gcra" else present.get((limit.label, limit.algorithm), limit)
             for limit in decision.limits
         )
 
-    def of(self, limits: Limit | Iterable[Limit]) -> Plan:
-        """The plan of these limits."""
+    def _of(self, limits: Limit | Iterable[Limit]) -> Plan:
         return self._made(limits if isinstance(limits, (Limit, tuple)) else tuple(limits))
 
     def _make(self, limits: Limit | tuple[Limit, ...]) -> Plan:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from riskscale._core.call import Call, Cleanup, Flow
 from riskscale.rate.booking import BaseReservation
-from riskscale.rate.calls import Decision
+from riskscale.rate.calls import Decision, Plan
 
 if TYPE_CHECKING:
     from riskscale.rate.limiter import RateLimiter
@@ -20,8 +20,8 @@ class Reservation(BaseReservation):
     body began gives it back. What a process that dies had reserved is simply used up.
     """
 
-    def __init__(self, limiter: RateLimiter, decision: Decision) -> None:
-        super().__init__(limiter, decision)
+    def __init__(self, limiter: RateLimiter, plan: Plan, decision: Decision) -> None:
+        super().__init__(limiter, plan, decision)
         self._hub = limiter._hub
 
     async def wait(self) -> None:

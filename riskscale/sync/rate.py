@@ -60,9 +60,9 @@ class Limiter(BaseLimiter, Generic[K, D]):
         """See :meth:`riskscale.RateLimiter.refund`."""
         subject = self._subject(key)
         check_refund(subject, decision, cost)
-        if decision.degraded:
-            return self._refund_here(decision, cost)
         plan = self._to_refund(decision, self._planned_one(subject))
+        if decision.degraded:
+            return self._refund_here(plan, decision, cost)
         try:
             return self._give_back(plan, subject, decision, cost)
         finally:
@@ -161,11 +161,11 @@ class RateLimiter(Limiter[str, Decision]):
 
     def reserve(self, key: str, cost: int = 1, max_wait: Duration | None = None) -> Reservation:
         """See :meth:`riskscale.RateLimiter.reserve`."""
-        plan = self._planned_one(self._subject(key))
-        booking, began = Booking(plan, key, cost, max_wait), self._monotonic()
+        plan, began = self._planned_one(self._subject(key)), self._monotonic()
+        booking = Booking(plan, key, cost, max_wait)
         decided = self._with_fallback(plan, booking.pairs, True, booking)
         self._count(decided, True, began)
-        return Reservation(self, only(decided))
+        return Reservation(self, plan, only(decided))
 
     def limited(self, key: Key, cost: Cost = 1, wait: Duration | None = 0) -> Limited:
         """See :meth:`riskscale.RateLimiter.limited`; ``with``, and plain functions."""

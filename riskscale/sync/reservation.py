@@ -12,7 +12,7 @@ from riskscale._core.call import Call
 from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError
 from riskscale.rate.booking import BaseReservation
-from riskscale.rate.calls import Decision
+from riskscale.rate.calls import Decision, Plan
 from riskscale.rate.limited import BaseLimited, Cost, Key
 from riskscale.rate.reservation import give_back
 
@@ -26,8 +26,8 @@ R = TypeVar("R")
 class Reservation(BaseReservation):
     """Units booked ahead, of :meth:`riskscale.sync.RateLimiter.reserve`; see :class:`riskscale.Reservation`."""
 
-    def __init__(self, limiter: RateLimiter, decision: Decision) -> None:
-        super().__init__(limiter, decision)
+    def __init__(self, limiter: RateLimiter, plan: Plan, decision: Decision) -> None:
+        super().__init__(limiter, plan, decision)
         self._hub = limiter._hub
 
     def wait(self) -> None:
