@@ -1,12 +1,14 @@
 """riskscale: locks and rate limits that replicas share through Redis or Valkey. The blocking forms: riskscale.sync."""
 
 from riskscale._core.hub import Hub
+from riskscale.breaker import BreakerInfo, BreakerPolicy, BreakerState, CircuitBreaker, Counts, Transition
 from riskscale.bulkhead import AdaptiveLimit, BulkheadExecutor, BulkheadStatus, SharedBulkhead
 from riskscale.election import Election
 from riskscale.errors import (
     AcquireTimeout,
     ArgumentError,
     BulkheadFull,
+    CircuitOpen,
     HubClosed,
     LeaseLost,
     RateLimitExceeded,
@@ -47,10 +49,16 @@ __all__ = [
     "AcquireTimeout",
     "AdaptiveLimit",
     "ArgumentError",
+    "BreakerInfo",
+    "BreakerPolicy",
+    "BreakerState",
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
     "CallableLimits",
+    "CircuitBreaker",
+    "CircuitOpen",
+    "Counts",
     "Decision",
     "DistributedLock",
     "Election",
@@ -88,5 +96,6 @@ __all__ = [
     "StateError",
     "StaticLimits",
     "TenantRateLimiter",
+    "Transition",
     "Waiter",
 ]

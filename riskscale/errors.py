@@ -9,6 +9,7 @@
     ├── AcquireTimeout (TimeoutError)    a lock, or a place in a bulkhead, did not come free in time
     ├── LeaseLost                        a lease ended, or was taken, before its holder let go
     ├── StaleFence                       a guarded value has seen a newer holder
+    ├── CircuitOpen                      a breaker refused the call: what it guards is broken
     ├── BulkheadFull (RuntimeError)      as much runs and waits as may
     └── RateLimitExceeded                a request was refused by a limit
 
@@ -110,3 +111,15 @@ class RateLimitExceeded(RiskscaleError):
 
     def __str__(self) -> str:
         return f"{self.key!r} is over {self.limit}; retry after {self.retry_after:g} s"
+
+
+class CircuitOpen(RiskscaleError):
+    """Breaker ``name`` refused the call; ``retry_after`` seconds from then it may let one pass."""
+
+    def __init__(self, name: str, retry_after: float) -> None:
+        super().__init__(name, retry_after)
+        self.name = name
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"breaker {self.name!r} is open; retry after {self.retry_after:g} s"

@@ -60,6 +60,11 @@ def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
 
 
+def test_the_example_of_the_breakers(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "breakers.md").read_text())
+    assert ran(example, scratch_server) == "open failure_rate 10\npayments True\n"
+
+
 def test_the_example_of_the_bulkheads(scratch_server: ServerProcess) -> None:
     (example,) = blocks("python", (ROOT / "docs" / "bulkheads.md").read_text())
     assert ran(example, scratch_server) == "10 answers\nrefused: Bulkhead: max concurrent and queue full\n1 of 2\n"

@@ -43,3 +43,12 @@ def integer(value: int, argument: str, low: int, high: int = MAX_INT) -> int:
     if not low <= value <= high:
         raise ArgumentError(argument, f"must be from {low} to {high}, not {value}")
     return value
+
+
+def number(value: float, argument: str, low: float, high: float) -> float:
+    """A number from ``low`` to ``high``; ArgumentError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentError(argument, f"must be a number, not {value!r}")
+    if not low <= value <= high:
+        raise ArgumentError(argument, f"must be from {low:g} to {high:g}, not {value}")
+    return value

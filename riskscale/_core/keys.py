@@ -72,3 +72,13 @@ def names_of(root: str, base: str) -> tuple[str, str | None] | None:
     tag, name = _unescape(match[1]), _unescape(match[2] or "")
     found = (name, tag) if name else (tag, None)
     return found if base_key(root, *found) == base else None
+
+
+def parts_of(root: str, key: bytes | str) -> tuple[str, str | None, str] | None:
+    """The name, the tag and the role of a key of the hub with that root; None where it is another's."""
+    try:
+        base, _, role = (key.decode() if isinstance(key, bytes) else key).rpartition(":")
+    except UnicodeDecodeError:
+        return None
+    found = names_of(root, base)
+    return None if found is None else (*found, role)

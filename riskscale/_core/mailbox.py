@@ -26,6 +26,14 @@ REGRET = 60.0
 """Seconds; a place in a queue lives for 30 s after the last call for it, which may be slow to arrive."""
 MOST_REGRETS = 1000
 LONGEST = 128
+LOST, BREAKERS = "lost", "breakers"
+"""The channels, after the root, on which all hubs hear: whose lease was taken by force, and of breakers."""
+
+
+def channel(root: str, name: str) -> str:
+    """On which all hubs with that root hear; '' where it would be too long to be named to a script."""
+    whole = f"{root}:{name}"
+    return whole if len(whole) <= LONGEST else ""
 
 
 class Event(Protocol):
@@ -142,10 +150,10 @@ class BaseMailbox:
             for listener in list(listeners):
                 listener.put("")
 
-    def _channels(self) -> tuple[str, str]:
-        """Its own, a new one each time, and the one on which all hubs hear whose lease was taken by force."""
+    def _channels(self) -> tuple[str, ...]:
+        """Its own, a new one each time, and those on which all hubs hear."""
         self._own = f"{self._root}:mailbox:{secrets.token_hex(12)}"
-        return self._own, f"{self._root}:lost"
+        return self._own, channel(self._root, LOST), channel(self._root, BREAKERS)
 
     def _take(self, message: Any) -> None:
         if message["type"] == "subscribe":  # the first time, and again after a loss: messages may be lost

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from riskscale._core.keys import base_key, names_of
-from riskscale._core.mailbox import LONGEST
+from riskscale._core.keys import base_key, parts_of
+from riskscale._core.mailbox import LOST, channel
 from riskscale.lock.calls import LockKeys
 
 Role = Literal["lock", "election"]
@@ -31,15 +31,13 @@ def patterns(root: str) -> list[str]:
 
 def lock_name(root: str, key: bytes | str) -> LockName | None:
     """Of which lock ``key`` is the hash, by its name; None where it is another's, however like one it looks."""
-    try:
-        base, _, role = (key.decode() if isinstance(key, bytes) else key).rpartition(":")
-    except UnicodeDecodeError:
+    found = parts_of(root, key)
+    if found is None:
         return None
-    found = names_of(root, base)
-    return next((LockName(*found, role=each) for each in ROLES if found and role == each), None)
+    name, tag, role = found
+    return next((LockName(name, tag, each) for each in ROLES if role == each), None)
 
 
 def lost_channel(root: str) -> str:
     """The channel on which hubs with that root hear that a lease was taken; '' where its name would be too long."""
-    channel = f"{root}:lost"
-    return channel if len(channel) <= LONGEST else ""
+    return channel(root, LOST)

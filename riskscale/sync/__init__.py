@@ -1,6 +1,7 @@
 """riskscale for blocking clients and threads: the same names and signatures, without await."""
 
 from riskscale.limits.base import StaticLimits
+from riskscale.sync.breaker import CircuitBreaker
 from riskscale.sync.bulkhead import BulkheadExecutor, SharedBulkhead
 from riskscale.sync.distributed import (
     DistributedLock,
@@ -25,6 +26,7 @@ from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 __all__ = [
     "BulkheadExecutor",
     "CallableLimits",
+    "CircuitBreaker",
     "DistributedLock",
     "Election",
     "Guard",

@@ -77,7 +77,7 @@ class Mailbox(BaseMailbox):
         with self._mutex:
             return self._broken(error) if self._reader is reader else 0.0
 
-    def new_subscription(self) -> tuple[Any, tuple[str, str]]:
+    def new_subscription(self) -> tuple[Any, tuple[str, ...]]:
         """What a reader reads."""
         return self._client.pubsub(), self._channels()
 

@@ -44,7 +44,7 @@ REPLAY = ("replay", SAMPLE, "--limit", "10/60s")
         (("dance",), "dance"),
         (("demo", "--replicas", "1"), "--replicas"),
         (("demo", "--what"), "--what"),
-        (("scripts", "show", "lock.steal"), "there is no script 'lock.steal'; there are fence.guard"),
+        (("scripts", "show", "lock.steal"), "there is no script 'lock.steal'; there are breaker.force"),
         (("scripts",), "command"),
         (("scripts", "load"), "--redis"),
         (("scripts", "acl", "--prefix", "{"), "key_prefix must be"),

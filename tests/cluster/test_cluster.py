@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -15,6 +16,9 @@ import redis.cluster
 import riskscale.sync
 from riskscale import (
     ArgumentError,
+    BreakerPolicy,
+    CircuitBreaker,
+    CircuitOpen,
     Election,
     Guard,
     Hub,
@@ -141,6 +145,24 @@ async def test_the_rest(hub: Hub) -> None:
     assert booked[0].delay() == 0 < booked[-1].delay() and await booked[-1].cancel() == 1
     with pytest.raises(ArgumentError, match="min_replicas"):
         Lock(hub, "a", ttl=60, min_replicas=1)
+
+
+async def test_breakers_re_read(hub: Hub) -> None:
+    policy = BreakerPolicy(consecutive_failures=2, open_seconds=0.05, refresh_seconds=0.02)
+    async with Hub(hub.client) as other:
+        for name in NAMES[:3]:
+            one, two = (CircuitBreaker(name=name, policy=policy, redis=each) for each in (hub, other))
+            assert await two.call(str) == ""
+            for _ in range(2):
+                with pytest.raises(ZeroDivisionError):
+                    await one.call(lambda: 1 / 0)
+            while two.state == "closed":
+                await asyncio.sleep(0.005)
+            while not one.state == two.state == "closed":
+                for each in (one, two):
+                    with contextlib.suppress(CircuitOpen):
+                        await each.call(str)
+                await asyncio.sleep(0.005)
 
 
 async def test_limits_of_single_keys(hub: Hub) -> None:

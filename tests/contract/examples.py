@@ -7,9 +7,18 @@ LIMIT = (3, 60_000_000)
 RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
 RESERVED = ["gcra", "gcra:reservations", "gcra:starts"]
 SEMAPHORE = ["semaphore", "semaphore-leases", "semaphore-queue", "semaphore-wait"]
+BREAKER = ["breaker", "breaker-window", "breaker-nodes", "breaker-probes"]
+POLICY = (5, 10, 500_000, 0, 0, 1, 60_000_000, 30_000_000, 100, 86_400_000_000, 1, 0, 30_000_000, 0)
 
 # name -> (roles of the keys, arguments without now_us)
 EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
+    "breaker.report": (
+        BREAKER,
+        ["node-1", 1, 0, "closed", 0, 2, 1, "probe-1", "failure", *POLICY, "rs1:breakers", 100_000, 9, 2, 1],
+    ),
+    "breaker.probe": (BREAKER, ["node-1", "probe-1", 7, "open", 0, *POLICY, "rs1:breakers"]),
+    "breaker.force": (BREAKER, ["ann", "open", 600_000_000, "rs1:breakers", "they are moving house"]),
+    "breaker.read": (BREAKER, []),
     "fence.guard": (["value", "fence"], [7, "the value", 60_000_000]),
     "fence.read": (["value", "fence"], [7]),
     "limits.list": (["limits"], [0, 100]),

@@ -42,7 +42,9 @@ async def test_many_locks_share_one_subscription_that_ends_with_the_hub(
         channel = await confirmed(hub)
         for at in range(20):
             await until(Lock(hub, f"job{at}", ttl=30), 3)
-        assert channels(raw_client, prefix) == sorted([channel.encode(), f"{prefix}rs1:lost".encode()])
+        assert channels(raw_client, prefix) == sorted(
+            [channel.encode(), f"{prefix}rs1:breakers".encode(), f"{prefix}rs1:lost".encode()]
+        )
         assert raw_client.pubsub_numsub(channel) == [(channel.encode(), 1)]
         for lease in held:
             assert lease is not None

@@ -1,0 +1,48 @@
+"""The shared breakers of a hub: one replica of each name and policy, however many objects name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from riskscale._core.base import BaseHub
+from riskscale._core.keys import check_name
+from riskscale._core.mailbox import BREAKERS, channel
+from riskscale.breaker.calls import BreakerKeys
+from riskscale.breaker.policy import BreakerPolicy
+from riskscale.breaker.shared import SharedReplica
+from riskscale.errors import ArgumentError
+
+
+class Replicas:
+    """What the asyncio reporter shares with the blocking one."""
+
+    def __init__(self, hub: BaseHub) -> None:
+        self._base_hub = hub
+        self._replicas: dict[tuple[str, BreakerPolicy], SharedReplica] = {}
+        self.channel = channel(hub.root, BREAKERS)
+
+    def __iter__(self) -> Iterator[SharedReplica]:
+        return iter(list(self._replicas.values()))
+
+    def replica(self, name: str | None, policy: BreakerPolicy) -> SharedReplica:
+        """Of the breaker of that name; ArgumentError where it cannot be shared."""
+        hub = self._base_hub
+        if name is None:
+            raise ArgumentError("name", "is needed for a breaker that replicas share")
+        if policy.window_calls is not None:
+            raise ArgumentError("policy", "has a window by count, which replicas cannot share: use window_seconds")
+        known = self._replicas.get((check_name(name, "name"), policy))
+        if known is not None:
+            return known
+        keys = BreakerKeys.of(hub.key(name))
+        made = SharedReplica(name, policy, keys, self.channel, hub.monotonic, inline=not hub.lasting)
+        self._enlist(made)
+        return self._replicas.setdefault((name, policy), made)
+
+    def _enlist(self, replica: SharedReplica) -> None:
+        """Before its first call."""
+        raise NotImplementedError
+
+    def pause(self) -> float:
+        """Seconds until the next report is due."""
+        return max(0.0, min((each.due_in for each in self), default=60.0))
