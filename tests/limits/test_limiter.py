@@ -16,6 +16,7 @@ from riskscale import (
     HubClosed,
     Limit,
     LimitSource,
+    MultiRateLimiter,
     RateLimiter,
     RedisLimits,
     StaticLimits,
@@ -251,6 +252,22 @@ async def test_an_old_refund_takes_nothing_out_of_a_longer_window(client: Any, r
     assert (await late.peek("a")).remaining == 5
     assert await late.refund("a", decision) == 1
     assert (await late.peek("a")).remaining == 6, "the other 4, older than the window of that decision, count still"
+
+
+async def test_a_reservation_is_of_the_limits_that_it_was_made_by(hub: Hub, time: Time, operator: Operator) -> None:
+    limiter = RateLimiter(hub, RedisLimits(hub, "api", default=Limit(10, per=3600, algorithm="gcra")))
+    reservation = await limiter.reserve("a", 4)
+    operator("a", "5/hour")
+    time.now += FRESH
+    assert (await limiter.peek("a")).remaining == 3, "4 of 10 were 24 minutes; of 5 those are 2"
+    assert await reservation.settle(1) == 3
+    assert (await limiter.peek("a")).remaining == 4
+    assert (await limiter.reserve("a", 1)).decision.limits[0].count == 5
+
+
+async def test_several_limiters_at_once_have_no_sources(hub: Hub) -> None:
+    with pytest.raises(ArgumentError, match="limiters"):
+        MultiRateLimiter([RateLimiter(hub, RedisLimits(hub, "api", default=THREE))])
 
 
 async def test_who_waits_hears_of_more(hub: Hub, operator: Operator) -> None:
