@@ -153,7 +153,7 @@ def test_ctrl_c_at_the_question_changes_nothing(hub: Hub, backend: ServerBackend
     while asking.poll() is None:  # again where it came just before the read; no end of input, another answer, before it
         asking.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            asking.wait(5)
+            asking.wait(2)
     _, err = asking.communicate()
     assert (asking.returncode, err) == (130, b"riskscale: interrupted\n")
     lease.release()
