@@ -18,7 +18,7 @@ help: ## this list
 
 venv: $(V)/with-test $(V)/with-dev ## the environment for development
 
-demo: $(V)/with-cli ## what a policy would have done to a log; then replicas that share limits and locks [REDIS_URL=...]
+demo: $(V)/with-cli ## what a policy would have done to a log; then replicas that share limits, locks and a breaker [REDIS_URL=...]
 	$(V)/bin/riskscale replay tests/data/sample.log --limit 10/60s --by ip --algorithm sliding_log $(and $(REDIS_URL),--redis $(REDIS_URL))
 	$(V)/bin/riskscale demo --seconds 5 $(and $(REDIS_URL),--redis $(REDIS_URL))
 
