@@ -13,7 +13,7 @@ CLIENT_COMMANDS = ("eval", "evalsha", "script|load", "ping", "subscribe", "unsub
 refused, and servers before 7.2 refuse a rule that names it. A database other than 0 needs ``+select`` besides."""
 
 OPERATOR_COMMANDS = ("scan",)
-"""What `riskscale locks list` sends besides."""
+"""What people send besides, to list what there is."""
 
 
 def setuser_line(user: str, password: str, prefix: str = "", *, operator: bool = False) -> str:

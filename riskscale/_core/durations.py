@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 
 from riskscale.errors import ArgumentError
@@ -15,6 +16,7 @@ MAX_INT = 2**53 - 1
 MAX_WINDOW_US = 315_576_000_000_000
 MAX_TTL_US = 31_622_400_000_000
 MAX_NOW_US = 2**52
+UNITS = {"ms": 1000, "s": MICRO, "m": 60 * MICRO, "h": 3600 * MICRO, "d": 86400 * MICRO, "w": 604800 * MICRO}
 
 
 def seconds(value: Duration, argument: str) -> float:
@@ -52,3 +54,10 @@ def number(value: float, argument: str, low: float, high: float) -> float:
     if not low <= value <= high:
         raise ArgumentError(argument, f"must be from {low:g} to {high:g}, not {value}")
     return value
+
+
+def length(text: str, argument: str) -> float:
+    """The seconds of ``"10m"``, ``"1h30m"``, ``"500ms"``; ArgumentError otherwise."""
+    if not re.fullmatch(r"(\d{1,9}(ms|[smhdw]))+", text, re.ASCII):
+        raise ArgumentError(argument, f"must be a length of time such as 90s, 10m or 1h30m, not {text!r}")
+    return sum(int(many) * UNITS[unit] for many, unit in re.findall(r"(\d+)(ms|[smhdw])", text)) / MICRO

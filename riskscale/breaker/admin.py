@@ -1,12 +1,15 @@
-"""For those who operate breakers: which there are, by their keys, and what becomes of them. Pure."""
+"""For those who operate breakers: which there are, by their keys, and what becomes of them."""
 
 from __future__ import annotations
+
+import getpass
 
 from riskscale._core.call import text
 from riskscale._core.keys import base_key, parts_of
 from riskscale._core.mailbox import BREAKERS, channel
 from riskscale.breaker import calls
 from riskscale.breaker.calls import BreakerKeys
+from riskscale.breaker.shared import here, token_part
 from riskscale.breaker.state import Transition
 
 
@@ -39,3 +42,12 @@ def transition_of(root: str, message: bytes | str) -> Transition | None:
         return None if name is None else calls.heard(rest).transition(name)
     except ValueError:
         return None
+
+
+def person() -> str:
+    """Who changes a breaker by hand, as its transition will say: this process's user, and the host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = ""
+    return f"{token_part(user) or 'somebody'}:{here()}"

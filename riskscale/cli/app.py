@@ -10,17 +10,18 @@ from typing import Annotated
 import typer
 
 from riskscale import __version__
-from riskscale.cli import demo, doctor, limits, locks, replay, scripts
+from riskscale.cli import breakers, demo, doctor, limits, locks, replay, scripts
 from riskscale.cli.errors import BROKEN_PIPE, INTERRUPTED, USAGE, explain
 
 app = typer.Typer(
-    help="Locks and rate limits that replicas share through Redis or Valkey.",
+    help="Locks, rate limits and circuit breakers that replicas share through Redis or Valkey.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.command("replay")(replay.command)
 app.command("demo")(demo.command)
+app.add_typer(breakers.app, name="breakers")
 app.add_typer(limits.app, name="limits")
 app.add_typer(locks.app, name="locks")
 app.add_typer(scripts.app, name="scripts")

@@ -1,4 +1,5 @@
-"""``riskscale demo``: replicas share a limit and workflow locks, one is killed, and the invariants are checked."""
+"""``riskscale demo``: replicas share a limit, workflow locks and a breaker. The dependency behind it fails one of them,
+one is killed, and the invariants are checked."""
 
 from __future__ import annotations
 
@@ -14,12 +15,15 @@ from redis.exceptions import RedisError
 from rich.live import Live
 from rich.table import Table
 
+from riskscale.breaker.admin import breaker_keys
 from riskscale.cli import server
+from riskscale.cli.caller import POLICY
 from riskscale.cli.errors import Failure
-from riskscale.cli.events import History
+from riskscale.cli.events import HOLD, History
 from riskscale.cli.fleet import Fleet, Processes, Tasks
 from riskscale.cli.invariants import Check, fences_rise, one_at_a_time, successor, taken_over, within_limit
 from riskscale.cli.options import AsJson, KeyPrefix, UrlOrEmbedded
+from riskscale.cli.outage import BREAK
 from riskscale.cli.replica import Work
 from riskscale.cli.screen import console, plain
 from riskscale.lease._queue_model import POLL_US
@@ -29,22 +33,24 @@ from riskscale.rate.limit import Limit
 from riskscale.sync import Hub
 
 TICK = 0.02
-GIVE_UP = 15.0
-"""Seconds after the planned end for a killing or a take-over that has not come about."""
+GIVE_UP = 30.0
+"""Seconds after the planned end for a recovery, a killing or a take-over that has not come about."""
 
 
 class Play:
-    """One run: who is to be killed and when, and what became of it."""
+    """One run: whom the dependency fails, who is killed and when, and what became of it."""
 
     def __init__(self, fleet: Fleet, history: History, replicas: int, seconds: float) -> None:
         self._fleet, self._history, self._seconds = fleet, history, seconds
-        self.replicas, self.victim = replicas, replicas
+        self.replicas, self.failed, self.victim = replicas, 1, replicas
         self.killed_how: str | None = None
         self.elapsed = 0.0
 
     async def run(self, show: Any) -> None:
-        """Start the replicas, kill one after a third of the time, and stop when its lock has a new holder."""
-        begin, ordered = time.monotonic(), False
+        """Start the replicas; when all are at work, let the dependency fail one. After a third of the time, and when
+        that is over, kill one; stop when its lock has a new holder."""
+        begin, broken, ordered = time.monotonic(), False, False
+        outage = self._history.outage
         try:
             await self._fleet.start()
             while not self._over():
@@ -52,9 +58,12 @@ class Play:
                 self.elapsed = time.monotonic() - begin
                 if self._history.failure:
                     raise Failure(self._history.failure)
-                if not ordered and self.elapsed >= self._seconds / 3:
+                if not broken and len(outage.calls) == self.replicas:
+                    broken = True
+                    await self._fleet.order(self.failed, BREAK)
+                if not ordered and outage.is_over(self.replicas) and self.elapsed >= self._seconds / 3:
                     ordered = True
-                    await self._fleet.hold(self.victim)
+                    await self._fleet.order(self.victim, HOLD)
                 if self.killed_how is None and self._history.doomed:
                     self.killed_how = await self._fleet.kill(self.victim)
                 show(self)
@@ -66,6 +75,7 @@ class Play:
     def _over(self) -> bool:
         doomed = self._history.doomed
         settled = doomed is not None and successor(self._history.runs, doomed) is not None
+        settled = settled and self._history.outage.is_over(self.replicas)
         return self.elapsed >= self._seconds + (0 if settled else GIVE_UP)
 
     def checks(self, limit: Limit) -> list[Check]:
@@ -76,6 +86,7 @@ class Play:
             one_at_a_time(history.runs),
             fences_rise(history.runs),
             taken_over(history.runs, history.doomed, POLL_US, history.stall_us),
+            *history.outage.checks(self.replicas, POLICY.refresh_us / 1e6, history.stall_us),
         ]
 
     def state(self, number: int) -> str:
@@ -93,7 +104,8 @@ def command(
     key_prefix: KeyPrefix = "",
     as_json: AsJson = False,
 ) -> None:
-    """Let replicas share a limit and locks, kill one that holds a lock, and check what must hold; exit 1 if broken.
+    """Let replicas share a limit, locks and a breaker, let a dependency fail one, kill one that holds a lock, and check
+    what must hold; exit 1 if broken.
 
     On a server, replicas are processes of the operating system; embedded, they are tasks.
     """
@@ -123,8 +135,9 @@ def remove(client: Any, work: Work, limit: Limit) -> None:
     hub = Hub(client, key_prefix=work.prefix)
     plan = Plan(hub.root, limit, work.brand, None)
     locks = [key for name in work.workflows for key in LockKeys.of(hub.key(work.lock(name))).all]
+    breaker = breaker_keys(hub.root, work.breaker).all
     with suppress(RedisError):
-        for key in [*locks, *(key for tenant in work.tenants for key in plan.keys(tenant))]:
+        for key in [*locks, *breaker, *(key for tenant in work.tenants for key in plan.keys(tenant))]:
             client.delete(key)
 
 
@@ -139,13 +152,17 @@ def _perform(play: Play, history: History, as_json: bool) -> None:
 
 def _table(play: Play, history: History) -> Table:
     table = Table(title=f"{play.elapsed:.1f} s", title_justify="left")
-    for name in ("replica", "asked", "admitted", "runs"):
+    for name in ("replica", "asked", "admitted", "runs", "calls", "failed", "refused"):
         table.add_column(name, justify="right")
+    table.add_column("breaker")
     table.add_column("now")
+    outage = history.outage
     for number in range(1, play.replicas + 1):
-        counts = (history.hits[number], history.allowed[number], history.runs_of[number])
-        style = "red" if play.state(number) == "killed" else ""
-        table.add_row(str(number), *(f"{count:,}" for count in counts), play.state(number), style=style)
+        of_limit = (history.hits[number], history.allowed[number], history.runs_of[number])
+        of_breaker = (outage.calls[number], outage.failures[number], outage.refused[number])
+        state, now = outage.states.get(number, ""), play.state(number)
+        style = "red" if now == "killed" else ""
+        table.add_row(str(number), *(f"{count:,}" for count in (*of_limit, *of_breaker)), state, now, style=style)
     return table
 
 
@@ -154,6 +171,8 @@ def _summary(play: Play, history: History, checks: list[Check]) -> None:
     table = _table(play, history)
     table.title = f"{play.replicas} replicas, {play.elapsed:.1f} s"
     screen.print(table)
+    if (outage := history.outage).probes:
+        screen.print(plain(f"payments failed replica {play.failed}; replica {outage.probes[0]} tried it again"))
     if history.doomed:
         screen.print(plain(f"replica {play.victim} was killed holding {history.doomed.workflow}: {play.killed_how}"))
     for check in checks:
@@ -175,6 +194,12 @@ def _summary_json(play: Play, history: History, checks: list[Check], limit: Limi
         "worst_stall_seconds": history.stall_us / 1e6,
         "killed": doomed and {"replica": play.victim, "workflow": doomed.workflow, "how": play.killed_how},
         "taken_over_after_seconds": took,
+        "breaker": {
+            "failures": history.outage.failures.total(),
+            "open_after_seconds": history.outage.open_after,
+            "probes": len(history.outage.probes),
+            "closed_after_seconds": history.outage.closed_after,
+        },
         "ok": all(check.ok for check in checks),
         "invariants": [check._asdict() for check in checks],
     }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from riskscale.cli.invariants import Run
+from riskscale.cli.outage import Changed, Outage, Tried
 
 HOLD = "hold"
 """The order to a replica: finish your runs, take one lock more, and never let go."""
@@ -56,8 +57,8 @@ class Failed(NamedTuple):
     message: str
 
 
-Event = Hit | Start | End | Stall | Failed
-_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Hit, Start, End, Stall, Failed)}
+Event = Hit | Start | End | Tried | Changed | Stall | Failed
+_KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in (Hit, Start, End, Tried, Changed, Stall, Failed)}
 
 
 def encode(event: Event) -> str:
@@ -80,6 +81,7 @@ class History:
         self.allowed: Counter[int] = Counter()
         self.runs_of: Counter[int] = Counter()
         self.running: dict[int, set[str]] = defaultdict(set)
+        self.outage = Outage()
         self.stall_us = 0
         self.doomed: Run | None = None
         self.failure: str | None = None
@@ -108,6 +110,8 @@ class History:
                 run = self._runs[replica, workflow, fence]
                 self._runs[replica, workflow, fence] = replace(run, end_us=end_us)
                 self.running[replica].discard(workflow)
+            case Tried() | Changed():
+                self.outage.add(event)
             case Stall(_, us):
                 self.stall_us = max(self.stall_us, us)
             case Failed(replica, message):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from riskscale import Hub
 from riskscale.cli import server
 from riskscale.cli.errors import explain
-from riskscale.cli.events import HOLD, Event, Failed, decode
+from riskscale.cli.events import Event, Failed, decode
 from riskscale.cli.replica import Replica, Work, first_line
 
 Report = Callable[[Event], None]
@@ -25,8 +25,8 @@ class Fleet(Protocol):
     async def start(self) -> None:
         """Bring them up."""
 
-    async def hold(self, number: int) -> None:
-        """Order one to take a lock for good."""
+    async def order(self, number: int, order: str) -> None:
+        """Give one an order."""
 
     async def kill(self, number: int) -> str:
         """End one without a word to it; how that was done."""
@@ -50,9 +50,9 @@ class Tasks:
         for number in self._orders:
             self._tasks[number] = asyncio.create_task(self._replica(number))
 
-    async def hold(self, number: int) -> None:
+    async def order(self, number: int, order: str) -> None:
         """See :class:`Fleet`."""
-        await self._orders[number].put(HOLD)
+        await self._orders[number].put(order)
 
     async def kill(self, number: int) -> str:
         """A task cannot be killed; it is abandoned: its hub is not closed, its lease not released."""
@@ -106,9 +106,9 @@ class Processes:
             self._readers.append(asyncio.create_task(self._read(number, process)))
             await self._tell(number, first_line(number, self._work))
 
-    async def hold(self, number: int) -> None:
+    async def order(self, number: int, order: str) -> None:
         """See :class:`Fleet`."""
-        await self._tell(number, HOLD)
+        await self._tell(number, order)
 
     async def kill(self, number: int) -> str:
         """SIGKILL."""

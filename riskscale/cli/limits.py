@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from riskscale.cli import server
+from riskscale.cli.keyspace import connected_hub
 from riskscale.cli.options import AsJson, KeyPrefix, Url
 from riskscale.cli.screen import console, one_line, plain
 from riskscale.errors import ArgumentError
@@ -81,7 +81,7 @@ def list_(redis: Url, name: Name = "default", key_prefix: KeyPrefix = "", as_jso
 
 @contextmanager
 def _limits(url: str, prefix: str, name: str) -> Iterator[tuple[Hub, LimitsCalls]]:
-    with server.connected(url) as client, Hub(client, key_prefix=prefix) as hub:
+    with connected_hub(url, prefix) as hub:
         yield hub, LimitsCalls(hub.root, name)
 
 

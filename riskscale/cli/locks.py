@@ -6,21 +6,18 @@ Tokens are shown nowhere: whoever has one can release its lease. The fence tells
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import typer
-from redis.exceptions import RedisError
 from rich.table import Table
 
 from riskscale._core.durations import MAX_INT
-from riskscale.cli import server
-from riskscale.cli.errors import Failure, is_noperm
+from riskscale.cli import keyspace
+from riskscale.cli.errors import Failure
+from riskscale.cli.keyspace import connected_hub
 from riskscale.cli.options import AsJson, KeyPrefix, Url
 from riskscale.cli.screen import console, one_line, plain
-from riskscale.errors import StateError
 from riskscale.lock import calls
 from riskscale.lock.admin import LockName, lock_name, lost_channel, patterns
 from riskscale.lock.calls import LockInfo
@@ -40,8 +37,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Every lock and election that is held or waited for."""
-    with _hub(redis, key_prefix) as hub:
-        found = list(_inspected(hub, _locks(hub)))
+    with connected_hub(redis, key_prefix) as hub:
+        found = list(keyspace.inspected(_locks(hub), lambda lock: _inspect(hub, lock, 0), lambda lock: lock.name))
     shown = [(lock, info) for lock, info in found if all_ or info.held or info.waiting]
     if as_json:
         print(json.dumps({"locks": [_as_dict(lock, info) for lock, info in shown]}))
@@ -75,7 +72,7 @@ def show(
 ) -> None:
     """One lock: its holder, and who waits, the first first; exit 1 if it is free and nobody waits."""
     lock = _named(name, tag, election)
-    with _hub(redis, key_prefix) as hub:
+    with connected_hub(redis, key_prefix) as hub:
         info = _inspect(hub, lock, 1000)
     if as_json:
         print(json.dumps(_as_dict(lock, info)))
@@ -110,7 +107,7 @@ def release(
     if not force:
         raise Failure("release: the holder may be at work: --force takes the lock from it all the same")
     lock = _named(name, tag, election)
-    with _hub(redis, key_prefix) as hub:
+    with connected_hub(redis, key_prefix) as hub:
         info = _inspect(hub, lock, 0)
         _print_holder(lock, info)
         if not info.held or fence not in (None, info.fence):
@@ -128,39 +125,13 @@ def release(
     print(f"released, {_heard(done.told)}; fences are above {done.fence} from now on")
 
 
-@contextmanager
-def _hub(url: str, prefix: str) -> Iterator[Hub]:
-    with server.connected(url) as client, Hub(client, key_prefix=prefix) as hub:
-        yield hub
-
-
 def _named(name: str, tag: str | None, election: bool) -> LockName:
     return LockName(name, tag, "election" if election else "lock")
 
 
 def _locks(hub: Hub) -> list[LockName]:
-    """By their keys. SCAN may name one twice."""
-    keys = (key for pattern in patterns(hub.root) for key in hub.client.scan_iter(match=pattern, count=1000))
-    try:
-        found = {lock for key in keys if (lock := lock_name(hub.root, key)) is not None}
-    except RedisError as error:
-        if is_noperm(error):  # a client of the library needs no SCAN, so the smallest user has none
-            raise Failure("list: this user may not SCAN: `riskscale scripts acl --operator` adds +scan") from None
-        raise
-    return sorted(found, key=lambda lock: (lock.name, lock.tag or "", lock.role))
-
-
-def _inspected(hub: Hub, locks: Iterable[LockName]) -> Iterator[tuple[LockName, LockInfo]]:
-    """All but those whose keys hold something else: one such key must not hide the locks."""
-    foreign = []
-    for lock in locks:
-        try:
-            yield lock, _inspect(hub, lock, 0)
-        except StateError:
-            foreign.append(lock.name)
-    if foreign:
-        keys = "1 name has keys" if len(foreign) == 1 else f"{len(foreign)} names have keys"
-        print(f"riskscale: left out: {keys} of another type, as {one_line(foreign[0])}", file=sys.stderr)
+    locks = keyspace.found(hub, patterns(hub.root), partial(lock_name, hub.root))
+    return sorted(locks, key=lambda lock: (lock.name, lock.tag or "", lock.role))
 
 
 def _inspect(hub: Hub, lock: LockName, waiters: int) -> LockInfo:

@@ -1,8 +1,8 @@
 """One replica of ``riskscale demo``: a task when embedded, else a process (``python -m riskscale.cli.replica``).
 
-It hits a shared rate limit and runs shared workflows, and reports both. As a process it reads its work from the first
-line of standard input and orders from those after it; the end of the input ends it, so that no replica outlives the
-parent.
+It hits a shared rate limit, runs shared workflows and calls a dependency behind a shared breaker, and reports all that.
+As a process it reads its work from the first line of standard input and orders from those after it; the end of the
+input ends it, so that no replica outlives the parent.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import Any
 
 from riskscale import Hub, Lease, LeaseLost, Limit, Lock, RateLimiter
 from riskscale.cli import server
+from riskscale.cli.caller import Caller
 from riskscale.cli.errors import explain
 from riskscale.cli.events import HOLD, End, Event, Failed, Hit, Stall, Start, encode
+from riskscale.cli.outage import BREAK
 
 MICRO = 1_000_000
 
@@ -46,6 +48,11 @@ class Work:
         """The name of a workflow's lock."""
         return f"{self.brand}:{workflow}"
 
+    @property
+    def breaker(self) -> str:
+        """The name of the dependency's breaker."""
+        return f"{self.brand}:payments"
+
 
 class Replica:
     """The work of replica ``number``; ``emit`` takes what it reports."""
@@ -53,6 +60,7 @@ class Replica:
     def __init__(self, hub: Hub, number: int, work: Work, emit: Callable[[Event], None]) -> None:
         self._hub, self._number, self._work, self._emit = hub, number, work, emit
         self._random = random.Random(number)  # noqa: S311 - no secret comes of it
+        self._caller = Caller(hub, number, work.breaker, emit)
         self._worst_us = 0
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -60,7 +68,7 @@ class Replica:
         """Work until the orders end. After the order to hold: finish, take one lock more, and never let go."""
         runs = {asyncio.create_task(self._run(name)) for name in self._work.workflows}
         ordered = asyncio.create_task(self._obey(orders, runs))
-        tasks = {asyncio.create_task(self._hit()), ordered, *runs}
+        tasks = {asyncio.create_task(self._hit()), asyncio.create_task(self._caller.run()), ordered, *runs}
         pending = tasks
         try:
             while ordered in pending:
@@ -73,7 +81,9 @@ class Replica:
 
     async def _obey(self, orders: AsyncIterator[str], runs: set[asyncio.Task[None]]) -> None:
         async for order in orders:
-            if order == HOLD:
+            if order == BREAK:
+                self._caller.is_down = True
+            elif order == HOLD:
                 await self._end(runs)  # so that the doomed lock is the only one whose fate stays open
                 await self._hold()
 

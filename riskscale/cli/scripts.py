@@ -75,7 +75,9 @@ def verify(redis: Url) -> None:
 def acl(
     prefix: Annotated[str, typer.Option(metavar="P", help="The application's key_prefix.")] = "",
     user: Annotated[str, typer.Option(metavar="NAME")] = "riskscale",
-    operator: Annotated[bool, typer.Option("--operator", help="Also what changes limits and lists locks.")] = False,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="For people: also what changes limits and lists.")
+    ] = False,
 ) -> None:
     """The smallest ACL SETUSER line that lets a client run the scripts on its own keys and nothing else."""
     print(setuser_line(user, PASSWORD, prefix, operator=operator))

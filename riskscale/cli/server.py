@@ -14,9 +14,11 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from riskscale._core.mailbox import QUIET
 from riskscale.cli.errors import Failure, is_noperm, is_unreachable, server_words
 
 TIMEOUT = 5.0
@@ -89,6 +91,22 @@ def connect_async(url: str, cluster: bool) -> Any:
     if cluster:
         return AsyncRedisCluster.from_url(url, **options)
     return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
+
+
+def heard(client: Any, channel: str) -> Iterator[bytes | str | None]:
+    """What is published on the channel from now on, for ever; None whenever it has begun to listen."""
+    with client.pubsub() as subscription:
+        subscription.subscribe(channel)
+        silent = False
+        while True:
+            message = subscription.get_message(timeout=QUIET)
+            if message is None and silent:
+                raise RedisConnectionError("the subscription gave no sign of life")
+            if message is None:
+                subscription.ping()
+            elif message["type"] in ("subscribe", "message"):
+                yield message["data"] if message["type"] == "message" else None
+            silent = message is None
 
 
 def unreachable(url: str, error: Exception) -> Failure:

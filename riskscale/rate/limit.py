@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
-from riskscale._core.durations import MAX_WINDOW_US, MICRO, Duration, integer, microseconds
+from riskscale._core.durations import MAX_WINDOW_US, MICRO, UNITS, Duration, integer, microseconds
 from riskscale._core.keys import check_name
 from riskscale.errors import ArgumentError
 
@@ -22,7 +22,6 @@ MAX_COUNT: Final[dict[Algorithm, int]] = {
 }
 MAX_FULL_US = 2**52
 
-_UNITS = {"ms": 1000, "s": MICRO, "m": 60 * MICRO, "h": 3600 * MICRO, "d": 86400 * MICRO, "w": 604800 * MICRO}
 _WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hour": "h", "day": "d", "week": "w"}
 _TEXT = re.compile(r"\s*(?P<count>\d+)\s*/\s*(?P<times>\d+)?\s*(?P<unit>[a-z]+)(?:\s+burst\s*=\s*(?P<burst>\d+))?\s*\Z")
 _STEPS = (
@@ -102,12 +101,12 @@ class Limit:
         if match is None:
             raise ArgumentError("text", _where(text))
         unit = match["unit"]
-        unit = unit if unit in _UNITS else _WORDS.get(unit.removesuffix("s"), "")
+        unit = unit if unit in UNITS else _WORDS.get(unit.removesuffix("s"), "")
         if not unit:
             raise ArgumentError("text", f"{text!r} has no known unit at character {match.start('unit') + 1}")
         if len(match["count"] + (match["times"] or "") + (match["burst"] or "")) > 48:
             raise ArgumentError("text", "has a number that is too long")
-        window_us = int(match["times"] or 1) * _UNITS[unit]
+        window_us = int(match["times"] or 1) * UNITS[unit]
         if not 1 <= window_us <= MAX_WINDOW_US:
             raise ArgumentError("text", f"{text!r} has a period that is not from 1 ms to 10 years")
         burst = int(match["burst"]) if match["burst"] else None
@@ -132,8 +131,8 @@ def as_limits(limits: Limit | Iterable[Limit], argument: str = "limits") -> tupl
 
 def _period(window_us: int) -> str:
     for unit in ("d", "h", "m", "s", "ms"):
-        if window_us % _UNITS[unit] == 0:
-            times = window_us // _UNITS[unit]
+        if window_us % UNITS[unit] == 0:
+            times = window_us // UNITS[unit]
             return unit if times == 1 else f"{times}{unit}"
     return f"{window_us}us"
 

@@ -22,10 +22,11 @@ from tests.cli.command import json_line, start, url_of
 
 def assert_sound(result: Any, replicas: int) -> None:
     assert result["ok"] is True
-    assert [check["ok"] for check in result["invariants"]] == [True] * 4
+    assert [check["ok"] for check in result["invariants"]] == [True] * 7
     assert (result["replicas"], result["killed"]["replica"]) == (replicas, replicas)
     assert result["asked"] > result["admitted"] > 0
     assert result["runs"] > replicas
+    assert (result["breaker"]["failures"], result["breaker"]["probes"]) == (3, 1)
     assert result["taken_over_after_seconds"] >= Work(prefix="").ttl
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,11 +25,8 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def hub(backend: ServerBackend, prefix: str) -> Iterator[Hub]:
-    client = redis.Redis.from_url(backend.url)
-    with Hub(client, key_prefix=prefix) as hub:
-        yield hub
-    client.close()
+def hub(admin_hub: Hub) -> Hub:
+    return admin_hub
 
 
 @pytest.fixture
@@ -156,7 +153,7 @@ def test_ctrl_c_at_the_question_changes_nothing(hub: Hub, backend: ServerBackend
     while asking.poll() is None:  # again where it came just before the read; no end of input, another answer, before it
         asking.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            asking.wait(0.5)
+            asking.wait(2)
     _, err = asking.communicate()
     assert (asking.returncode, err) == (130, b"riskscale: interrupted\n")
     lease.release()
