@@ -4,6 +4,8 @@ PYTHON ?= python3
 V := .venv
 PY := $(V)/bin/python
 REDIS_URL ?=
+WORKERS ?= 2
+IN_PARALLEL := -n $(WORKERS) --dist worksteal
 ifneq ($(REDIS_URL),)
 export REDIS_URL
 else
@@ -22,17 +24,17 @@ demo: $(V)/with-cli ## what a policy would have done to a log; then replicas tha
 	$(V)/bin/riskscale replay tests/data/sample.log --limit 10/60s --by ip --algorithm sliding_log $(and $(REDIS_URL),--redis $(REDIS_URL))
 	$(V)/bin/riskscale demo --seconds 5 $(and $(REDIS_URL),--redis $(REDIS_URL))
 
-test: $(V)/with-test $(V)/with-bench ## everything, embedded and on a real server process
-	env -u REDIS_URL $(PY) -m pytest -q
+test: $(V)/with-test $(V)/with-bench ## everything, embedded and on a real server process [WORKERS=2]
+	env -u REDIS_URL $(PY) -m pytest -q $(IN_PARALLEL)
 
 test-redis: $(V)/with-test $(V)/with-bench ## the same against $REDIS_URL, else a container, else a server binary
 	$(PY) -m tests.run_on_server
 
 test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests on every server that packages have
-	env -u REDIS_URL $(PY) -m tests.run_matrix
+	env -u REDIS_URL $(PY) -m tests.run_matrix $(IN_PARALLEL)
 
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
-	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server
+	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)
 
 soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
