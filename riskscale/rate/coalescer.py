@@ -21,6 +21,8 @@ R = TypeVar("R")
 
 IN_FLIGHT = 2
 """Batches of one kind under way: one is decided while the replies of the other are read."""
+HALVES = 16
+"""From so many callers on, those who come together travel in two batches, for the sake of that."""
 
 
 class Batched(Protocol[R]):
@@ -53,8 +55,8 @@ class Kind:
         self._asks: deque[Ask] = deque()
         self._in_flight = 0
         self._is_called = False
-        self._is_lonely = False
-        """Whether the last call was for one caller alone; the next then goes straight to the server."""
+        self._last = 0
+        """Callers of the last batch."""
 
     async def ask(self, plan: Batched[R], items: Sequence[Any]) -> list[R]:
         """Decide them, with whatever else is asked now; at most ``plan.most``.
@@ -62,7 +64,7 @@ class Kind:
         A caller that is cancelled, or runs out of time, disturbs nobody; what was not sent yet is not charged.
         """
         hub = self._hub
-        if self._is_lonely and not self._in_flight and not self._asks:
+        if self._last == 1 and not self._in_flight and not self._asks:
             return await self._alone(plan, items)
         hub.check_open()
         ask = Ask(plan, items, asyncio.get_running_loop().create_future())
@@ -98,14 +100,16 @@ class Kind:
     def _send(self) -> None:
         while self._in_flight < IN_FLIGHT and (batch := self._next_batch()):
             self._in_flight += 1
-            self._is_lonely = len(batch) == 1
             self._hub.spawn(self._decide(batch))
 
     def _next_batch(self) -> list[Ask]:
         """As many as one call takes, in order of arrival; whoever gave up meanwhile is not charged."""
         batch: list[Ask] = []
         asks, room = self._asks, 0
-        while asks:
+        callers = len(asks)
+        if not self._in_flight and callers >= HALVES and callers > self._last:  # no half of a crowd that was halved
+            callers = (callers + 1) // 2
+        while asks and len(batch) < callers:
             ask = asks[0]
             if not ask.answer.done():
                 room = room if batch else ask.plan.most
@@ -114,6 +118,7 @@ class Kind:
                 batch.append(ask)
                 room -= len(ask.items)
             asks.popleft()
+        self._last = len(batch) or self._last
         return batch
 
     async def _decide(self, batch: list[Ask]) -> None:

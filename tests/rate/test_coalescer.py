@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from riskscale import Hub, HubClosed, Limit, RateLimiter, StateError
-from riskscale.rate.coalescer import IN_FLIGHT, Coalescer
+from riskscale.rate.coalescer import HALVES, IN_FLIGHT, Coalescer
 
 FIVE = Limit(5, per=3600)
 
@@ -49,10 +49,12 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_hits_of_one_turn_are_one_call(hub: Hub, line: Line) -> None:
+async def test_hits_of_one_turn_are_one_call_or_two_halves(hub: Hub, line: Line) -> None:
     limiter = RateLimiter(hub, FIVE)
+    await asyncio.gather(*(limiter.hit("few") for _ in range(HALVES - 1)))
+    assert line.items == [HALVES - 1]
     decisions = await asyncio.gather(*(limiter.hit(f"t{number % 8}") for number in range(64)))
-    assert line.items == [64]
+    assert line.items[1:] == [32, 32]
     assert sum(map(bool, decisions)) == 8 * 5 and all(d.key == f"t{n % 8}" for n, d in enumerate(decisions))
     assert len({decision.token for decision in decisions if decision}) == 40
     assert await limiter.refund("t0", decisions[0]) == 1
@@ -78,6 +80,19 @@ async def test_who_follows_a_lone_caller_goes_at_once_and_the_others_together(hu
     await asyncio.wait(tasks)
     assert tasks[0].cancelled() and sum(bool(task.result()) for task in tasks[1:]) == 4
     assert len(await asyncio.gather(*(limiter.hit("b") for _ in range(8)))) == 8 and line.items[3:] == [8]
+
+
+async def test_a_crowd_that_stays_keeps_two_calls_under_way(hub: Hub, line: Line) -> None:
+    """While one half is decided the other asks again: neither is halved any further."""
+    limiter = RateLimiter(hub, Limit(10_000, per=3600))
+
+    async def caller(number: int) -> None:
+        for _ in range(10):
+            await limiter.hit(f"t{number}")
+
+    await asyncio.gather(*(caller(number) for number in range(64)))
+    assert sum(line.items) == 640 and line.most == IN_FLIGHT
+    assert sorted(line.items)[len(line.items) // 2] >= 32
 
 
 async def test_limiters_of_the_same_limits_share_calls_and_count_apart(hub: Hub, line: Line) -> None:
