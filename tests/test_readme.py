@@ -56,8 +56,14 @@ def test_the_example_of_the_locks(scratch_server: ServerProcess) -> None:
 
 
 def test_the_example_of_the_limits(scratch_server: ServerProcess) -> None:
-    (example,) = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    example, *_ = blocks("python", (ROOT / "docs" / "limits.md").read_text())
     assert ran(example, scratch_server) == """True False\nb'"api-60s";r=99;t=60'\n"""
+
+
+def test_the_example_of_several_limiters(scratch_server: ServerProcess) -> None:
+    limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
+    (example,) = (each for each in limits if "MultiRateLimiter" in each)
+    assert ran(example, scratch_server) == "True tenant 0\nFalse plan gold 5/s\n3\n"
 
 
 @pytest.mark.parametrize("path", re.findall(r"`(tests/[\w/.]+)`", README))

@@ -12,7 +12,7 @@ import riskscale
 import riskscale.sync
 
 DIFFERENT = {("Hub", name) for name in ("aclose", "close", "spawn", "ask", "enter", "leave", "check_open")}
-ASYNCIO_ONLY = {("RateLimiter", "coalesce"), ("RateLimiter", "timeout")}
+ASYNCIO_ONLY = {(name, option) for name in ("RateLimiter", "MultiRateLimiter") for option in ("coalesce", "timeout")}
 
 
 def test_all_is_sorted_and_there() -> None:

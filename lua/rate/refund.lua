@@ -1,7 +1,7 @@
 --- rate.refund -- give back units of one admitted request, to all of its m limits, once.
 -- What comes back is never more than the request still holds: gcra lowers `tat` by
--- clamp(cost * interval - (now - at), 0, tat - now); the log lets its oldest live stamps go; the windows take from
--- the bucket of `at`. A request that has left its window brings nothing back. So no promise of rate.<algorithm>
+-- clamp(cost * interval - (now - at), 0, tat - now); the log lets go of the request's own stamps where at most 64 came
+-- after them, else of its oldest; the windows take from the bucket of `at`. A request that has left its window brings nothing back. So no promise of rate.<algorithm>
 -- is broken by a refund: after it, a window holds at most what was admitted in it and not given back. After a
 -- rate.reset, refund nothing of what was admitted before it: the key no longer knows of it.
 -- The mark keys remember the token as long as the request counts: a repeated refund gives nothing.
@@ -368,7 +368,7 @@ local cost = integer(ARGV[3 + 4 * m], 1, 1000000000000000)
 if not cost then return out_of_range('cost', 1, 1000000000000000) end
 
 -- Whether the request still counts is asked of the latest time that the key has seen: the clock may have gone back.
-local give_back = {}
+local give_back, NEAR = {}, 64
 give_back[gcra] = function(limit, state)
   local seen_us = math.max(now_us, state.tat - limit.full_us)
   local back = cost * limit.interval - math.max(seen_us - at_us, 0)
@@ -379,9 +379,21 @@ give_back[gcra] = function(limit, state)
 end
 give_back[sliding_log] = function(limit, state)
   sliding_log.wait(limit, state, 0)
-  if at_us + limit.window_us <= math.max(now_us, state.newest) then return 0 end
-  local back = math.min(cost, state.live)
-  let_go(state, back)
+  if state.live == 0 or at_us + limit.window_us <= math.max(now_us, state.newest) then return 0 end
+  local back, last = math.min(cost, state.live), state.live - 1
+  while last >= 0 and last >= state.live - NEAR and stamp(state, last) > at_us do last = last - 1 end
+  local first = last - back + 1
+  if first < 0 or stamp(state, first) ~= at_us or stamp(state, last) ~= at_us then
+    let_go(state, back) -- the oldest: what stays counts longer than it should, never shorter
+    return back
+  end
+  for i = last + 1, state.live - 1 do
+    local at = 31 + (state.head - state.live + i - back) % state.size * 7
+    redis.call('SETRANGE', state.key, digits(at), pack(stamp(state, i)))
+  end
+  state.head = (state.head - back) % state.size
+  let_go(state, back, first > 0 and state.oldest)
+  if state.live > 0 then state.newest = stamp(state, state.live - 1) end
   return back
 end
 give_back[sliding_window] = function(limit, state)

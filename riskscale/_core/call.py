@@ -50,10 +50,19 @@ class Finish(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Cleanup(Generic[T]):
-    """Run ``call`` whatever happens; where it fails, again should ``token`` be granted something after all."""
+    """Run ``call`` whatever happens; where it fails, again should ``token`` be granted something after all.
 
-    call: Call[T]
+    A function in place of the call is asked for it once what is under way has ended; None: there is nothing to do.
+    Where nobody needs its outcome, the caller does not wait for it (``awaited``), unless nobody else would.
+    """
+
+    call: Call[T] | Callable[[], Call[T] | None]
     token: str = field(default="", repr=False)
+    awaited: bool = True
+
+    def made(self) -> Call[T] | None:
+        """The call, now that what was under way has ended."""
+        return self.call if isinstance(self.call, Call) else self.call()
 
 
 @dataclass(frozen=True, slots=True)

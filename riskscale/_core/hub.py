@@ -262,16 +262,19 @@ class Hub(BaseHub):
         async def last() -> T | None:
             if under_way:  # the call whose outcome is unknown must reach the server first
                 await asyncio.wait(under_way)
+            call = step.made()
+            if call is None:
+                return None
             try:
-                return await self.ask(step.call)
+                return await self.ask(call)
             except Exception as error:
-                log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
+                log.warning("%s failed while cleaning up: %s", call.script, type(error).__name__)
                 if step.token:
-                    self.mailbox.regret(step.token, lambda: self.spawn(self.ask(step.call)), self.monotonic())
+                    self.mailbox.regret(step.token, lambda: self.spawn(self.ask(call)), self.monotonic())
                 return None
 
         task = self.spawn(last())
-        done, _ = await asyncio.wait({task}, timeout=GRACE)
+        done, _ = await asyncio.wait({task}, timeout=GRACE if step.awaited or not self.lasting else 0)
         return task.result() if done and not task.cancelled() else None
 
     async def _wait(self, delay: float, slot: Slot) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -21,14 +21,14 @@ class ExpiringStore(Generic[S]):
 
     def __init__(self, make: Callable[[], S]) -> None:
         self._make = make
-        self._states: dict[str, S] = {}
+        self._states: dict[Hashable, S] = {}
         self._sweep_at = 64
 
-    def find(self, key: str) -> S | None:
+    def find(self, key: Hashable) -> S | None:
         """The state of ``key``, if there is one."""
         return self._states.get(key)
 
-    def get(self, key: str, now_us: int) -> S:
+    def get(self, key: Hashable, now_us: int) -> S:
         """The state of ``key``, fresh where there was none."""
         state = self._states.get(key)
         if state is None:

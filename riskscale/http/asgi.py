@@ -8,7 +8,8 @@ from typing import Any
 from riskscale.errors import ArgumentError
 from riskscale.http.address import Proxies
 from riskscale.http.headers import PROBLEM, Headers, decision_headers, policy_headers, problem
-from riskscale.rate.limiter import RateLimiter
+from riskscale.rate.limiter import Limiter
+from riskscale.rate.multi import MultiRateLimiter
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -29,8 +30,10 @@ class ASGILimit:
 
     Args:
         app: the ASGI application.
-        limiter: a :class:`riskscale.RateLimiter`; its ``on_error`` says what happens while the server is gone.
-        key: of a scope: whose request it is; None: it is not limited. Default: the client's address.
+        limiter: a :class:`riskscale.RateLimiter` or :class:`riskscale.MultiRateLimiter`; its ``on_error`` says what
+            happens while the server is gone.
+        key: of a scope: whose request it is, as the limiter takes it (a MultiRateLimiter: a mapping of keys); None: it
+            is not limited. Default: the client's address.
         cost: units of a request; a number, or a callable of the scope.
         exempt: paths that are never limited, such as those of health checks.
         proxies: who may say which address a request came from.
@@ -44,9 +47,9 @@ class ASGILimit:
     def __init__(
         self,
         app: App,
-        limiter: RateLimiter,
+        limiter: Limiter[Any, Any],
         *,
-        key: Callable[[Scope], str | None] | None = None,
+        key: Callable[[Scope], Any] | None = None,
         cost: int | Callable[[Scope], int] = 1,
         exempt: Iterable[str] = (),
         proxies: Proxies | None = None,
@@ -55,10 +58,12 @@ class ASGILimit:
             raise ArgumentError("exempt", "must be several paths, not one text")
         if key is not None and not callable(key):
             raise ArgumentError("key", "must be a callable of the scope")
+        if key is None and isinstance(limiter, MultiRateLimiter):
+            raise ArgumentError("key", "must give the keys of each limiter, where there are several")
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
-        self._policy = policy_headers(limiter.name, limiter.limits)
+        self._policy = policy_headers(limiter.policies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in self._exempt:
@@ -69,14 +74,15 @@ class ASGILimit:
             await self._app(scope, receive, send)
             return
         decision = await self._limiter.hit(key, self._cost(scope) if callable(self._cost) else self._cost)
-        headers = [*self._policy, *decision_headers(self._limiter.name, decision)]
+        name, _ = self._limiter.policy_of(decision)
+        headers = [*self._policy, *decision_headers(name, decision)]
         if decision.allowed:
             await self._app(scope, receive, _telling(send, headers))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
         else:
-            body = problem(self._limiter.name, decision)
+            body = problem(name, decision)
             headers += [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))]
             await send({"type": "http.response.start", "status": 429, "headers": _encoded(headers)})
             await send({"type": "http.response.body", "body": body})

@@ -18,10 +18,10 @@ MOST = 999_999_999_999_999
 Headers = list[tuple[str, str]]
 
 
-def policy_headers(name: str, limits: Sequence[Limit]) -> Headers:
+def policy_headers(policies: Sequence[tuple[str, Limit]]) -> Headers:
     """``RateLimit-Policy``, which does not change from request to request: each limit's quota and window in seconds."""
-    policies = (f"{_policy(name, limit)};q={limit.capacity};w={_whole(limit.window_us / 1e6)}" for limit in limits)
-    return [("RateLimit-Policy", ", ".join(policies))]
+    texts = (f"{_policy(name, limit)};q={limit.capacity};w={_whole(limit.window_us / 1e6)}" for name, limit in policies)
+    return [("RateLimit-Policy", ", ".join(texts))]
 
 
 def decision_headers(name: str, decision: Decision) -> Headers:

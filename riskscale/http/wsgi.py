@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from riskscale.errors import ArgumentError
 from riskscale.http.address import Proxies
 from riskscale.http.headers import PROBLEM, decision_headers, policy_headers, problem
-from riskscale.sync.rate import RateLimiter
+from riskscale.sync.rate import Limiter, MultiRateLimiter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,8 +19,9 @@ class WSGILimit:
 
     Args:
         app: the WSGI application.
-        limiter: a :class:`riskscale.sync.RateLimiter`.
-        key: of an environ: whose request it is; None: it is not limited. Default: the client's address.
+        limiter: a :class:`riskscale.sync.RateLimiter` or :class:`riskscale.sync.MultiRateLimiter`.
+        key: of an environ: whose request it is, as the limiter takes it; None: it is not limited. Default: the client's
+            address.
         cost: units of a request; a number, or a callable of the environ.
         exempt: paths that are never limited.
         proxies: who may say which address a request came from.
@@ -32,9 +33,9 @@ class WSGILimit:
     def __init__(
         self,
         app: WSGIApplication,
-        limiter: RateLimiter,
+        limiter: Limiter[Any, Any],
         *,
-        key: Callable[[WSGIEnvironment], str | None] | None = None,
+        key: Callable[[WSGIEnvironment], Any] | None = None,
         cost: int | Callable[[WSGIEnvironment], int] = 1,
         exempt: Iterable[str] = (),
         proxies: Proxies | None = None,
@@ -43,10 +44,12 @@ class WSGILimit:
             raise ArgumentError("exempt", "must be several paths, not one text")
         if key is not None and not callable(key):
             raise ArgumentError("key", "must be a callable of the environ")
+        if key is None and isinstance(limiter, MultiRateLimiter):
+            raise ArgumentError("key", "must give the keys of each limiter, where there are several")
         self._app, self._limiter = app, limiter
         self._key, self._cost = key or self._address, cost
         self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
-        self._policy = policy_headers(limiter.name, limiter.limits)
+        self._policy = policy_headers(limiter.policies)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
@@ -54,14 +57,15 @@ class WSGILimit:
         if not key:
             return self._app(environ, start_response)
         decision = self._limiter.hit(key, self._cost(environ) if callable(self._cost) else self._cost)
-        headers = [*self._policy, *decision_headers(self._limiter.name, decision)]
+        name, _ = self._limiter.policy_of(decision)
+        headers = [*self._policy, *decision_headers(name, decision)]
         if decision.allowed:
 
             def telling(status: str, own: list[tuple[str, str]], *error: Any) -> Any:
                 return start_response(status, [*own, *headers], *error)
 
             return self._app(environ, telling)
-        body = problem(self._limiter.name, decision)
+        body = problem(name, decision)
         headers += [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))]
         start_response("429 Too Many Requests", headers)
         return [body]

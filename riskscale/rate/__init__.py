@@ -4,12 +4,15 @@ from riskscale.rate.backends import InMemoryRateLimitBackend, RedisRateLimitBack
 from riskscale.rate.calls import Decision
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import RateLimiter
+from riskscale.rate.multi import MultiDecision, MultiRateLimiter
 from riskscale.rate.tenant import TenantRateLimiter
 
 __all__ = [
     "Decision",
     "InMemoryRateLimitBackend",
     "Limit",
+    "MultiDecision",
+    "MultiRateLimiter",
     "RateLimiter",
     "RedisRateLimitBackend",
     "TenantRateLimiter",

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from riskscale._core.base import BaseHub
-from riskscale._core.keys import check_name
 from riskscale.errors import StateError
-from riskscale.rate.calls import Decided, Decision, Pairs, Plan, only
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject
 from riskscale.rate.denials import Denials
 from riskscale.rate.fallback import Fallback, OnError
 from riskscale.rate.limit import Limit
 
 
-class BaseRateLimiter:
-    """See :class:`riskscale.RateLimiter`."""
+class BaseLimiter:
+    """See :class:`riskscale.rate.limiter.Limiter`."""
 
     def __init__(
         self,
         hub: BaseHub,
-        limits: Limit | Iterable[Limit],
-        name: str,
-        tag: str | None,
+        plan: Plan,
+        by_slot: bool,
         on_error: OnError,
         replicas: int | None,
         deny_cache: bool,
     ) -> None:
-        self._plan = Plan(hub.root, limits, check_name(name, "name"), tag)
-        self._by_slot = hub.is_cluster and tag is None
+        self._plan, self._by_slot = plan, hub.is_cluster and by_slot
         self._denials = hub.part(Denials)
         self._has_cache = deny_cache
         self._meter, self._monotonic = hub.meter, hub.monotonic
-        fallback = Fallback(self._plan.limits, on_error, replicas, hub.monotonic, self._recovered)
+        fallback = Fallback(plan, on_error, replicas, hub.monotonic, self._recovered)
         self._fallback = None if on_error == "raise" else fallback
         self._is_plain = self._fallback is None and self._meter is None and not deny_cache
         """Whether a hit is a call and nothing else."""
@@ -47,13 +44,22 @@ class BaseRateLimiter:
         """The name it was made with."""
         return self._plan.name
 
+    @property
+    def policies(self) -> list[tuple[str, Limit]]:
+        """Its limits, each with the name of the limiter that it belongs to."""
+        return self._plan.policies
+
+    def policy_of(self, decision: Decision) -> tuple[str, Limit]:
+        """The one of its policies that a decision names."""
+        return self._plan.policy_of(decision)
+
     def __repr__(self) -> str:
         limits = "; ".join(map(str, self.limits))
-        return f"<{type(self).__module__}.RateLimiter {self.name!r} {limits}>"
+        return f"<{type(self).__module__}.{type(self).__name__} {self.name!r} {limits}>"
 
     def _batches(self, pairs: Pairs) -> Sequence[Pairs]:
         """Runs that one call can take; on a cluster a call's keys share a slot."""
-        runs: list[list[tuple[str, int]]] = []
+        runs: list[list[tuple[Subject, int]]] = []
         for pair in pairs:
             full = not runs or len(runs[-1]) == self._plan.most
             if full or (self._by_slot and runs[-1][-1][0] != pair[0]):
@@ -78,7 +84,7 @@ class BaseRateLimiter:
         """What the deny cache says of them; nothing where there is none."""
         if not self._has_cache:
             return [None] * len(pairs)
-        return [self._denials.look(self._plan, key, cost) for key, cost in pairs]
+        return [self._denials.look(self._plan, subject, cost) for subject, cost in pairs]
 
     def _note(self, decided: Decided, sent: float) -> None:
         """Remember refusals of the server."""
@@ -91,10 +97,6 @@ class BaseRateLimiter:
         if decision.allowed or self._monotonic() + decision.retry_after > give_up:
             return None
         return decision.retry_after
-
-    @staticmethod
-    def _all(results: Decided) -> list[Decision]:
-        return [only([result]) for result in results]
 
 
 def _outcome(decided: Decision | StateError) -> str:

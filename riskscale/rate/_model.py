@@ -6,10 +6,14 @@ The same decisions as ``lua/rate``, in the simplest form that makes them: the lo
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from riskscale.rate.limit import Algorithm, Limit
+
+NEAR = 64
+"""Stamps of a log that may lie between the end of it and one that a refund takes out."""
 
 
 class Outcome(NamedTuple):
@@ -95,7 +99,12 @@ class SlidingLog:
     def refund(self, limit: Limit, cost: int, at: int, now: int) -> int:
         live = self._live(limit, now)
         back = min(cost, len(live)) if at + limit.window_us > max(now, self.newest) else 0
-        if back:
+        end = bisect_right(live, at)
+        first = end - back
+        if back and first >= 0 and live[first] == live[end - 1] == at and len(live) - end <= NEAR:
+            self.stamps = live[:first] + live[end:]
+            self.newest = self.stamps[-1] if self.stamps else self.newest
+        elif back:  # the oldest go: what stays counts longer than it should, never shorter
             self.stamps = live[back:]
         return back
 

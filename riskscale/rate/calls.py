@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from riskscale._core.call import Arg, Call, line
 from riskscale._core.durations import MICRO, integer
@@ -19,10 +19,11 @@ from riskscale.rate.limit import Limit
 MAX_COST = 10**15
 REMEMBERED = 4096
 """Names of keys that are not made anew for each hit."""
-Pairs: TypeAlias = Sequence[tuple[str, int]]
-"""Keys and costs."""
-Item = str | tuple[str, int]
-"""A key, or a key and its cost."""
+Subject: TypeAlias = Any
+"""Whose request it is: a key; of several limiters at once a tuple of keys, one a limiter."""
+Pairs: TypeAlias = Sequence[tuple[Subject, int]]
+"""Subjects and costs."""
+D = TypeVar("D", bound="Decision")
 
 
 @dataclass(slots=True)
@@ -58,6 +59,11 @@ class Decision:  # not frozen: setting fields past that guard would be a tenth o
     def __bool__(self) -> bool:
         return self.allowed
 
+    @property
+    def subject(self) -> Subject:
+        """What a refund of it names."""
+        return self.key
+
     def raise_if_refused(self) -> None:
         """RateLimitExceeded unless it was admitted."""
         if not self.allowed:
@@ -78,28 +84,42 @@ class Plan:
         if len(set(labels)) != len(labels):
             raise ArgumentError("limits", "holds two of the same period and algorithm; give them names")
         self.name = name
-        self._root, self._tag = root, tag
+        self._root, self.tag = root, tag
         self._roles = [f":rate:{name_part(name)}:{name_part(label)}:{algorithm}" for label, algorithm in labels]
         self._words = tuple(word for limit in self.limits for word in _words(limit))
         first = self.limits[0]
         if len(self.limits) == 1:
-            self._script = f"rate.{first.algorithm}"
-            self._fixed: tuple[Arg, ...] = self._words[1:3]
-            if first.algorithm == "gcra":
-                self._fixed = self._words[1:]
-            self.most = 128 if first.algorithm == "sliding_log" else 512
+            fixed = self._words[1:] if first.algorithm == "gcra" else self._words[1:3]
+            self._prepare(f"rate.{first.algorithm}", fixed, 128 if first.algorithm == "sliding_log" else 512)
         else:
-            self._script = "rate.all_of"
-            self._fixed = (len(self.limits), *self._words)
-            self.most = 128 // len(self.limits)
-        self.kind = (self._script, self._fixed)
+            self._prepare_all_of()
+
+    def _prepare_all_of(self) -> None:
+        self._prepare("rate.all_of", (len(self.limits), *self._words), 128 // len(self.limits))
+
+    def _prepare(self, script: str, fixed: tuple[Arg, ...], most: int) -> None:
+        self._script, self._fixed, self.most, self._is_all_of = script, fixed, most, script == "rate.all_of"
+        self.kind = (script, fixed)
         """The script and the words of its limits: items of plans that have them in common fit into one call."""
         self._nonce, self._serial = secrets.token_hex(6), itertools.count()
         self.keys = lru_cache(REMEMBERED)(self._keys)
-        """The keys of a key, one a limit."""
+        """The keys of a subject, one a limit."""
 
-    def _keys(self, key: str) -> tuple[bytes, ...]:
-        base = base_key(self._root, key, self._tag, "key")
+    @property
+    def policies(self) -> list[tuple[str, Limit]]:
+        """Its limits, each with the name of its limiter."""
+        return [(self.name, limit) for limit in self.limits]
+
+    def policy_of(self, decision: Decision) -> tuple[str, Limit]:
+        """The one of them that a decision names."""
+        return self.name, decision.limit
+
+    def subject(self, key: Any) -> Subject:
+        """What a caller gave, checked."""
+        return key if isinstance(key, str) else check_name(key, "key")
+
+    def _keys(self, key: Subject) -> tuple[bytes, ...]:
+        base = base_key(self._root, key, self.tag, "key")
         return tuple((base + role).encode() for role in self._roles)
 
     def keys_of(self, items: Pairs) -> list[bytes]:
@@ -112,7 +132,7 @@ class Plan:
         keys = tuple(self.keys_of(items))
         return Call(self._script, keys, args, lambda reply: self.decided(line(reply), items, charge=charge))
 
-    def refund(self, key: str, decision: Decision, cost: int) -> Call[int]:
+    def refund(self, key: Subject, decision: Decision, cost: int) -> Call[int]:
         """Give back ``cost`` units of a decision; the units that came back, the fewest over the limits."""
         check_refund(key, decision, cost)
         if not decision.token.startswith(self._nonce):
@@ -128,14 +148,15 @@ class Plan:
 
     def decided(self, numbers: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
         """What a reply says of ``items``, which were the ``first`` and following of the call."""
-        several, width = len(self.limits) > 1, 3 * len(self.limits)
-        at, start, limit = numbers[0] / MICRO, 1 + first * width, self.limits[0]
+        width, at = 3 * len(self.limits), numbers[0] / MICRO
+        start, limit = 1 + first * width, self.limits[0]
         decisions: Decided = []
         for key, cost in items:
             row = numbers[start : start + width]
             start += width
-            if several:
-                row, limit = self._binding(row)
+            if self._is_all_of:
+                decisions.append(self._of_several(row, key, cost, at, charge))
+                continue
             retry_us, remaining, reset_us = row
             if retry_us == 0:
                 token = f"{self._nonce}{next(self._serial):x}" if charge else ""
@@ -147,12 +168,35 @@ class Plan:
                 decisions.append(Decision(False, remaining, retry_after, reset_us / MICRO, limit, at, key, cost, ""))
         return decisions
 
-    def _binding(self, row: Sequence[int]) -> tuple[Sequence[int], Limit]:
-        """Of several limits' outcomes, one: the limit that refuses for longest, or has the fewest units left."""
-        waits, lefts = row[0::3], row[1::3]
-        retry_us = -2 if -2 in waits else -1 if -1 in waits else max(waits)
-        worst = waits.index(retry_us) if retry_us else lefts.index(min(lefts))
-        return (retry_us, min(lefts), max(row[2::3])), self.limits[worst]
+    def _of_several(
+        self, row: Sequence[int], key: Subject, cost: int, at: float, charge: bool
+    ) -> Decision | StateError:
+        (retry_us, remaining, reset_us), which = binding(row)
+        if retry_us == -2:
+            return self.poisoned(key, which)
+        retry_after = math.inf if retry_us < 0 else retry_us / MICRO
+        token = f"{self._nonce}{next(self._serial):x}" if charge and not retry_us else ""
+        return self.made(key, cost, which, remaining, retry_after, reset_us / MICRO, at, token)
+
+    def made(
+        self,
+        key: Subject,
+        cost: int,
+        which: int,
+        remaining: int,
+        retry_after: float,
+        reset_after: float,
+        at: float,
+        token: str = "",
+        degraded: bool = False,
+    ) -> Decision:
+        """A decision that names limit number ``which``."""
+        limit = self.limits[which]
+        return Decision(retry_after == 0, remaining, retry_after, reset_after, limit, at, key, cost, token, degraded)
+
+    def poisoned(self, key: Subject, which: int) -> StateError:
+        """The key of limit number ``which`` holds something else."""
+        return _holds_something_else(key)
 
 
 def check_cost(cost: int) -> int:
@@ -168,23 +212,30 @@ def check_refund(key: str, decision: Decision, cost: int) -> None:
     """Whether it can be given back at all."""
     if not isinstance(decision, Decision) or not (decision.token or decision.degraded) or not decision.allowed:
         raise ArgumentError("decision", "must be of a hit that was admitted")
-    if key != decision.key:
+    if key != decision.subject:
         raise ArgumentError("key", "is not the one that the decision was for")
     integer(cost, "cost", 1, decision.cost)
 
 
-def check_items(items: Iterable[Item]) -> list[tuple[str, int]]:
-    """Keys and costs of ``hit_many``, every one checked before anything is sent."""
-    pairs = [(item, 1) if isinstance(item, str) else item for item in items]
-    for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise ArgumentError("items", "must be keys, or pairs of a key and its cost")
-        check_name(pair[0], "key")
-        check_cost(pair[1])
-    return pairs
+def check_items(items: Iterable[Any], plan: Plan) -> Pairs:
+    """Subjects and costs of ``hit_many``, every one checked before anything is sent."""
+    pairs = [item if isinstance(item, tuple) else (item, 1) for item in items]
+    if not all(len(pair) == 2 for pair in pairs):
+        raise ArgumentError("items", "must be keys, or pairs of a key and its cost")
+    checked = [(plan.subject(key), check_cost(cost)) for key, cost in pairs]
+    plan.keys_of(checked)
+    return checked
 
 
-def only(results: list[Decision | StateError]) -> Decision:
+def binding(row: Sequence[int]) -> tuple[tuple[int, int, int], int]:
+    """Of several limits' outcomes one: the longest wait, the fewest units, the last reset; and which limit says so."""
+    waits, lefts = row[0::3], row[1::3]
+    retry_us = -2 if -2 in waits else -1 if -1 in waits else max(waits)
+    which = waits.index(retry_us) if retry_us else lefts.index(min(lefts))
+    return (retry_us, min(lefts), max(row[2::3])), which
+
+
+def only(results: Sequence[D | StateError]) -> D:
     """The one decision; its StateError is raised."""
     if isinstance(results[0], StateError):
         raise results[0]

@@ -1,6 +1,7 @@
 """The local deny cache: what was refused is refused here until it may pass, without asking again.
 
-Keyed by what the server knows, so that a refund, a reset or a changed limit of any limiter of the hub ends it at once.
+Kept by the key that refused, so that it holds for every request under that key and limit, and a refund, a reset or a
+changed limit of any limiter of the hub ends it at once.
 Elsewhere it ends at the latest when the refusal said that the request may pass.
 """
 
@@ -9,23 +10,23 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 
 from riskscale._core.base import BaseHub
-from riskscale.rate.calls import Decision, Plan
+from riskscale.rate.calls import Decision, Plan, Subject
+from riskscale.rate.limit import Limit
 
 MOST = 10_000
 """Keys remembered; of more, the oldest are asked for again."""
 
 
+@dataclass(frozen=True, slots=True)
 class Denial:
-    """One refusal. A cost that is higher will not pass before this one does."""
+    """What one limit said of a cost. A higher one will not pass before that one does."""
 
-    __slots__ = ("decision", "is_over", "kind", "until")
-
-    def __init__(self, kind: object, decision: Decision, until: float) -> None:
-        self.kind, self.decision, self.until = kind, decision, until
-        self.is_over = False
+    limit: Limit
+    decision: Decision
+    until: float
 
 
 class Denials:
@@ -36,21 +37,24 @@ class Denials:
         self._known: OrderedDict[bytes, Denial] = OrderedDict()
         self._mutex = threading.Lock()
 
-    def look(self, plan: Plan, key: str, cost: int) -> Decision | None:
-        """The refusal of such a request, as long as it lasts."""
-        denial = self._known.get(plan.keys(key)[0])
-        if denial is None or denial.is_over or denial.kind != plan.kind or denial.decision.cost > cost:
-            return None
-        left = denial.until - self._monotonic()
-        return replace(denial.decision, retry_after=left, cost=cost) if left > 0 else None
+    def look(self, plan: Plan, subject: Subject, cost: int) -> Decision | None:
+        """The refusal of such a request, as long as it lasts: any of its limits is enough."""
+        for which, key in enumerate(plan.keys(subject)):
+            denial = self._known.get(key)
+            if denial is None or denial.decision.cost > cost or denial.limit != plan.limits[which]:
+                continue
+            left, said = denial.until - self._monotonic(), denial.decision
+            if left > 0:
+                return plan.made(subject, cost, which, said.remaining, left, said.reset_after, said.at)
+        return None
 
     def note(self, plan: Plan, decision: Decision, sent: float) -> None:
         """A refusal, asked for at ``sent``: counted from then, so that it never lasts too long."""
-        denial = Denial(plan.kind, decision, sent + decision.retry_after)
+        which = plan.policies.index(plan.policy_of(decision))
+        key = plan.keys(decision.subject)[which]
         with self._mutex:
-            for each in plan.keys(decision.key):
-                self._known.pop(each, None)
-                self._known[each] = denial
+            self._known.pop(key, None)
+            self._known[key] = Denial(decision.limit, decision, sent + decision.retry_after)
             while len(self._known) > MOST:
                 self._known.popitem(last=False)
 
@@ -58,9 +62,7 @@ class Denials:
         """Units came back to these keys."""
         with self._mutex:
             for key in keys:
-                denial = self._known.pop(key, None)
-                if denial is not None:
-                    denial.is_over = True
+                self._known.pop(key, None)
 
     async def aclose(self) -> None:
         """Nothing is kept outside of it."""

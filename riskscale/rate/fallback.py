@@ -21,7 +21,7 @@ from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
 from riskscale.errors import ArgumentError
 from riskscale.rate._model import MODELS, RateModel, hit
-from riskscale.rate.calls import Decided, Decision, Pairs
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject, binding
 from riskscale.rate.limit import Limit
 
 log = logging.getLogger("riskscale.rate")
@@ -45,34 +45,26 @@ RETRY = 0.25
 class Shares:
     """The same limits in this process, each for its part of the replicas."""
 
-    def __init__(self, limits: Sequence[Limit], replicas: int) -> None:
-        self.limits = [_share(limit, replicas) for limit in limits]
-        self._states: ExpiringStore[_States] = ExpiringStore(lambda: _States(self.limits))
+    def __init__(self, plan: Plan, replicas: int) -> None:
+        self.limits = [_share(limit, replicas) for limit in plan.limits]
+        self._keys = plan.keys
+        self._stores: list[ExpiringStore[RateModel]] = [ExpiringStore(MODELS[each.algorithm]) for each in plan.limits]
         self._mutex = threading.Lock()
 
-    def hit(self, key: str, cost: int, now_us: int, charge: bool) -> tuple[int, int, int]:
-        """``retry_us``, ``remaining`` and ``reset_us``, as a script replies them."""
+    def hit(self, subject: Subject, cost: int, now_us: int, charge: bool) -> tuple[tuple[int, int, int], int]:
+        """``retry_us``, ``remaining`` and ``reset_us`` as a script replies them, and which limit says so."""
         with self._mutex:
-            outcomes = hit(self._states.get(key, now_us).models, self.limits, cost, now_us, charge)
-        waits = [outcome.retry_us for outcome in outcomes]
-        retry_us = -1 if -1 in waits else max(waits)
-        return retry_us, min(each.remaining for each in outcomes), max(each.reset_us for each in outcomes)
+            outcomes = hit(self._states(subject, now_us), self.limits, cost, now_us, charge)
+        return binding([number for outcome in outcomes for number in outcome])
 
-    def refund(self, key: str, cost: int, at_us: int, now_us: int) -> int:
+    def refund(self, subject: Subject, cost: int, at_us: int, now_us: int) -> int:
         """The units that came back."""
         with self._mutex:
-            models = self._states.get(key, now_us).models
-            pairs = zip(models, self.limits, strict=True)
+            pairs = zip(self._states(subject, now_us), self.limits, strict=True)
             return min(model.refund(limit, cost, at_us, now_us) for model, limit in pairs)
 
-
-class _States:
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        self.models: list[RateModel] = [MODELS[limit.algorithm]() for limit in limits]
-
-    @property
-    def expires_us(self) -> int:
-        return max(model.expires_us for model in self.models)
+    def _states(self, subject: Subject, now_us: int) -> list[RateModel]:
+        return [store.get(key, now_us) for store, key in zip(self._stores, self._keys(subject), strict=True)]
 
 
 def _share(limit: Limit, replicas: int) -> Limit:
@@ -85,7 +77,7 @@ class Fallback:
     """Of one limiter.
 
     Args:
-        limits: of the limiter.
+        plan: of the limiter.
         on_error: what to do when the server is gone.
         replicas: for "local": how many share the limits.
         monotonic: seconds.
@@ -94,7 +86,7 @@ class Fallback:
 
     def __init__(
         self,
-        limits: Sequence[Limit],
+        plan: Plan,
         on_error: OnError,
         replicas: int | None,
         monotonic: Callable[[], float],
@@ -104,9 +96,9 @@ class Fallback:
             raise ArgumentError("on_error", f"must be one of {', '.join(get_args(OnError))}")
         if (on_error == "local") != (replicas is not None):
             raise ArgumentError("replicas", "is needed with on_error='local', and only there")
-        self._limits, self._on_error, self._monotonic = limits, on_error, monotonic
-        self._shares = None if replicas is None else Shares(limits, integer(replicas, "replicas", 1, 10**6))
-        self._window = max(limit.window_us for limit in limits) / MICRO
+        self._plan, self._on_error, self._monotonic = plan, on_error, monotonic
+        self._shares = None if replicas is None else Shares(plan, integer(replicas, "replicas", 1, 10**6))
+        self._window = max(limit.window_us for limit in plan.limits) / MICRO
         self._recovered = recovered
         self._is_down, self._down_since = False, 0.0
         self._again_at = self._both_until = -math.inf
@@ -154,7 +146,7 @@ class Fallback:
         if self._shares is not None and charge and now < self._both_until:
             for each in decided:
                 if isinstance(each, Decision) and not each.allowed:  # it took its share, and was not let through
-                    self._shares.refund(each.key, each.cost, self._now_us(), self._now_us())
+                    self._shares.refund(each.subject, each.cost, self._now_us(), self._now_us())
         return merged(settled, decided)
 
     def refund(self, decision: Decision, cost: int) -> int:
@@ -163,28 +155,19 @@ class Fallback:
             return 0
         now_us = self._now_us()
         at_us = now_us - max(0, round((time.time() - decision.at) * MICRO))
-        return self._shares.refund(decision.key, cost, at_us, now_us)
+        return self._shares.refund(decision.subject, cost, at_us, now_us)
 
     def _now_us(self) -> int:
         return int(self._monotonic() * MICRO)
 
-    def _decide(self, key: str, cost: int, charge: bool) -> Decision:
-        retry_after, remaining, reset_us = 0.0 if self._on_error == "allow" else RETRY, 0, 0
+    def _decide(self, subject: Subject, cost: int, charge: bool) -> Decision:
+        retry_after, remaining, reset_us, which = 0.0 if self._on_error == "allow" else RETRY, 0, 0, 0
         if self._shares is not None:
-            retry_us, remaining, reset_us = self._shares.hit(key, cost, self._now_us(), charge)
+            (retry_us, remaining, reset_us), which = self._shares.hit(subject, cost, self._now_us(), charge)
             retry_after = retry_us / MICRO if retry_us >= 0 else RETRY  # too much for a share, perhaps not for all
-        return Decision(
-            allowed=retry_after == 0,
-            remaining=remaining,
-            retry_after=retry_after,
-            reset_after=reset_us / MICRO,
-            limit=self._limits[0],
-            at=time.time(),
-            key=key,
-            cost=cost,
-            token=self._new_token() if charge and retry_after == 0 and self._shares is not None else "",
-            degraded=True,
-        )
+        token = self._new_token() if charge and retry_after == 0 and self._shares is not None else ""
+        reset_after = reset_us / MICRO
+        return self._plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), token, True)
 
     def _new_token(self) -> str:
         """It can be given back once, while it counts."""

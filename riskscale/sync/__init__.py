@@ -14,7 +14,7 @@ from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
-from riskscale.sync.rate import RateLimiter
+from riskscale.sync.rate import MultiRateLimiter, RateLimiter
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Lock",
     "LuaLockBackend",
     "MultiLock",
+    "MultiRateLimiter",
     "RateLimiter",
     "ReadWriteLock",
     "RedisRateLimitBackend",

@@ -197,13 +197,19 @@ class Hub(BaseHub):
             case Wait():
                 return self._wait(step.seconds, slots[0])
             case Cleanup():
-                try:
-                    return self._run(step.call)
-                except Exception as error:
-                    log.warning("%s failed while cleaning up: %s", step.call.script, type(error).__name__)
-                    if step.token:
-                        self.mailbox.regret(step.token, partial(self._in_background, step.call), self.monotonic())
-        return None
+                return self._clean_up(step)
+
+    def _clean_up(self, step: Cleanup[T]) -> T | None:
+        call = step.made()
+        if call is None:
+            return None
+        try:
+            return self._run(call)
+        except Exception as error:
+            log.warning("%s failed while cleaning up: %s", call.script, type(error).__name__)
+            if step.token:
+                self.mailbox.regret(step.token, partial(self._in_background, call), self.monotonic())
+            return None
 
     def _in_background(self, call: Call[Any]) -> None:
         def run() -> None:

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 import riskscale.sync
-from riskscale import ArgumentError, Hub, Limit, RateLimiter
+from riskscale import ArgumentError, Hub, Limit, MultiRateLimiter, RateLimiter
 from riskscale.http import ASGILimit, Proxies, WSGILimit
 from riskscale.http.headers import decision_headers, policy_headers, problem
 from riskscale.rate.calls import Decision
@@ -32,7 +32,8 @@ async def greet(request: Any) -> PlainTextResponse:
 def client(hub: Hub, **options: Any) -> httpx.AsyncClient:
     app = Starlette(routes=[Route("/", greet), Route("/healthz", greet)])
     limits = options.pop("limits", TWO)
-    app.add_middleware(ASGILimit, limiter=RateLimiter(hub, limits, name="api"), **options)
+    limiter = options.pop("limiter", None) or RateLimiter(hub, limits, name="api")
+    app.add_middleware(ASGILimit, limiter=limiter, **options)
     transport = httpx.ASGITransport(app, client=options.get("client", ("198.51.100.1", 4711)))
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
@@ -55,6 +56,23 @@ async def test_admitted_and_refused(hub: Hub) -> None:
         assert fields(third)[1] == [("api-60s", {"r": 0, "t": int(third.headers["Retry-After"])})]
         assert third.json()["violated-policies"] == ["api-60s"] and third.json()["status"] == 429
         assert int(third.headers["Content-Length"]) == len(third.content)
+
+
+async def test_several_limiters_say_which_of_them_refused(hub: Hub) -> None:
+    every = MultiRateLimiter([RateLimiter(hub, TWO, name="tenant"), RateLimiter(hub, Limit(3, per=1), name="all")])
+
+    def key(scope: Any) -> Any:
+        tenant = dict(scope["headers"]).get(b"x-tenant")
+        return {"tenant": tenant.decode(), "all": "all"} if tenant else None
+
+    async with client(hub, limiter=every, key=key) as http:
+        first, _, third = [await http.get("/", headers={"X-Tenant": "a"}) for _ in range(3)]
+        assert fields(first) == (
+            [("tenant-60s", {"q": 2, "w": 60}), ("all-1s", {"q": 3, "w": 1})],
+            [("tenant-60s", {"r": 1, "t": 60})],
+        )
+        assert third.status_code == 429 and third.json()["violated-policies"] == ["tenant-60s"]
+        assert "RateLimit" not in (await http.get("/")).headers
 
 
 async def test_health_is_exempt_and_keys_are_counted_apart(hub: Hub) -> None:
@@ -167,7 +185,7 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
 def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int, retry: float, allowed: bool) -> None:
     limit = Limit(10**9, per=0.001, algorithm="gcra", name='n\\"é')
     decision = Decision(allowed, remaining, 0.0 if allowed else retry, 0.5, limit, 0.0, "a", 1, "")
-    for field, value in [*policy_headers(name, [limit, limit]), *decision_headers(name, decision)]:
+    for field, value in [*policy_headers([(name, limit), (name, limit)]), *decision_headers(name, decision)]:
         assert value.isascii() and value.isprintable()
         if field != "Retry-After":
             assert http_sf.parse(value.encode(), tltype="list")
@@ -182,3 +200,16 @@ def test_bad_arguments(hub: Hub, sync_hub: riskscale.sync.Hub, argument: str, op
         ASGILimit(Starlette(), RateLimiter(hub, TWO), **options)
     with pytest.raises(ArgumentError, match=argument):
         WSGILimit(lambda *_: [], riskscale.sync.RateLimiter(sync_hub, TWO), **options)
+
+
+def test_several_limiters_need_a_key(hub: Hub, sync_hub: riskscale.sync.Hub) -> None:
+    with pytest.raises(ArgumentError, match="key"):
+        ASGILimit(Starlette(), MultiRateLimiter([RateLimiter(hub, TWO)]))
+    several = riskscale.sync.MultiRateLimiter([riskscale.sync.RateLimiter(sync_hub, TWO)])
+    with pytest.raises(ArgumentError, match="key"):
+        WSGILimit(lambda *_: [], several)
+    app = WSGILimit(lambda *_: [], several, key=lambda environ: {"default": environ["REMOTE_ADDR"]})
+    seen: list[Any] = []
+    for _ in range(3):
+        app({"PATH_INFO": "/", "REMOTE_ADDR": "::1"}, lambda status, headers: seen.append(status))  # type: ignore[arg-type,return-value]
+    assert seen == ["429 Too Many Requests"]

@@ -70,6 +70,24 @@ async def test_a_refund_counts_once(timed: Hub, algorithm: Any) -> None:
     assert [bool(await limiter.hit("a")) for _ in range(3)] == [True, True, False]
 
 
+async def test_a_refund_leaves_no_trace_in_a_log(timed: Hub, clock: VirtualClock, raw_client: Any) -> None:
+    """The others' units come back when they would have come back without it."""
+    limiter = RateLimiter(timed, Limit(100, per=60), name="api")
+    key = limiter._plan.keys("a")[0]
+    for _ in range(70):
+        await limiter.hit("a")
+        clock.advance(0.1)
+        before = await limiter.peek("a")
+        decision = await limiter.hit("a", cost=3)
+        clock.advance(0.1)
+        assert await limiter.refund("a", decision, cost=3) == 3
+        assert (await limiter.peek("a")).reset_after == pytest.approx(before.reset_after - 0.1)
+    clock.advance(60 - 70 * 0.2)
+    assert (await limiter.peek("a")).remaining == 100 - 70 + 1 and raw_client.pttl(key) > 0
+    clock.advance(0.2)
+    assert (await limiter.peek("a")).remaining == 100 - 70 + 2
+
+
 async def test_refunds_that_make_no_sense(timed: Hub) -> None:
     limiter = RateLimiter(timed, Limit(1, per=60))
     good, refused, peeked = await limiter.hit("a"), await limiter.hit("a"), await limiter.peek("b")

@@ -90,8 +90,9 @@ def test_the_sliding_window_is_late_by_less_than_a_bucket(steps: list[tuple[int,
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_ring_wraps_and_grows(seed: int, raw_client: Any, prefix: str) -> None:
-    """Thousands of hits on one key, around the ring's seam, through growth, with parts of the log leaving."""
+    """Thousands of hits, and refunds, of one key: around the ring's seam, through growth, with parts leaving."""
     random, now = Random(seed), 10**15
+    admitted: list[tuple[int, int]] = []
     model, key = MODELS["sliding_log"](), f"{prefix}ring"
     limit = Limit(5, per=200e-6)
     for step in range(1500):
@@ -111,3 +112,9 @@ def test_the_ring_wraps_and_grows(seed: int, raw_client: Any, prefix: str) -> No
         )
         expected = [n for cost in items for n in hit([model], [limit], cost, now)[0]]
         assert line(reply)[1:] == expected, (seed, step)
+        admitted += [(now, cost) for cost, retry_us in zip(items, expected[::3], strict=True) if not retry_us]
+        if admitted and not random.randrange(3):
+            at, cost = admitted.pop(-random.randint(1, min(len(admitted), random.choice([1, 3, 40]))))
+            words = [1, "sliding_log", limit.count, limit.window_us, 0, at, cost, now]
+            back = raw_client.eval(script("rate.refund").text, 2, key, f"{key}:refund:{step}", *words)
+            assert back[1:] == [model.refund(limit, cost, at, now)], (seed, step)

@@ -12,7 +12,7 @@ import redis
 
 import riskscale.sync
 from riskscale import ArgumentError, Hub, Limit, RateLimiter
-from riskscale.rate.calls import Decision
+from riskscale.rate.calls import Decision, Plan
 from riskscale.rate.fallback import RETRY, Fallback
 from riskscale.testing import Outage, ServerProcess
 
@@ -25,7 +25,7 @@ class Virtual:
 
     def __init__(self, on_error: Any, replicas: int | None = None, limits: tuple[Limit, ...] = (TEN,)) -> None:
         self.now = 1000.0
-        self.fallback = Fallback(limits, on_error, replicas, lambda: self.now)
+        self.fallback = Fallback(Plan("rs1", limits, "test", None), on_error, replicas, lambda: self.now)
         self.asked = 0
 
     def hit(self, there: bool, *, allowed: bool = True, cost: int = 1, key: str = "a") -> Decision:
