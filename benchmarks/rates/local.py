@@ -26,9 +26,11 @@ from benchmarks.rates.parsers import PARSERS
 from benchmarks.report import Row
 from benchmarks.rounds import Work, ratio, seconds_per_operation
 from benchmarks.wire import sent
-from riskscale.rate.limit import Limit
+from riskscale.rate.limit import ALGORITHMS, Limit
 
 TENANT: Final = "tenant"
+MANY: Final = 10_000_000
+"""Units that can be leased: more than are asked for in a run."""
 BASE: Final = "limits moving window"
 
 
@@ -42,6 +44,8 @@ def one_caller(url: str, settings: RateSettings) -> list[Row]:
         trips = {
             name: len(sent(observer, partial(work, settings.calls))) / settings.calls for name, work in works.items()
         }
+        for name, hit in _leased(hub).items():
+            assert runner.run(hit(TENANT, 1)), f"{name}: used up"
     return [
         {
             "name": name,
@@ -55,7 +59,14 @@ def one_caller(url: str, settings: RateSettings) -> list[Row]:
 
 def _ours(hub: riskscale.Hub) -> dict[str, contenders.AsyncHit]:
     once = riskscale.RateLimiter(hub, Limit(1, per=DAY), name="once", deny_cache=True)
-    return {"riskscale, refused here (deny_cache)": once.hit}
+    return {**_leased(hub), "riskscale, refused here (deny_cache)": once.hit}
+
+
+def _leased(hub: riskscale.Hub) -> dict[str, contenders.AsyncHit]:
+    return {
+        f"riskscale {each}, leased": riskscale.LeasedRateLimiter(hub, Limit(MANY, per=DAY, algorithm=each)).hit
+        for each in ALGORITHMS
+    }
 
 
 def _in_this_process() -> dict[str, Any]:
