@@ -23,6 +23,7 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
+from riskscale.partition import WorkloadPartitioner
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -30,6 +31,14 @@ from riskscale.rate import (
     RateLimiter,
     RedisRateLimitBackend,
     TenantRateLimiter,
+)
+from riskscale.scaling import (
+    AutoScalingPolicy,
+    MetricsSnapshot,
+    ScalingAction,
+    ScalingDecision,
+    ScalingHistory,
+    TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
 from riskscale.typing import MetricsCollector, RateLimitBackend, RedisLockBackend
@@ -39,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AcquireTimeout",
     "ArgumentError",
+    "AutoScalingPolicy",
     "Decision",
     "DistributedLock",
     "Election",
@@ -54,6 +64,7 @@ __all__ = [
     "LockInfo",
     "LuaLockBackend",
     "MetricsCollector",
+    "MetricsSnapshot",
     "MultiLock",
     "RateLimitBackend",
     "RateLimitExceeded",
@@ -62,11 +73,16 @@ __all__ = [
     "RedisLockBackend",
     "RedisRateLimitBackend",
     "RiskscaleError",
+    "ScalingAction",
+    "ScalingDecision",
+    "ScalingHistory",
     "Semaphore",
     "SemaphoreInfo",
     "Share",
     "StaleFence",
     "StateError",
+    "TargetTrackingPolicy",
     "TenantRateLimiter",
     "Waiter",
+    "WorkloadPartitioner",
 ]
