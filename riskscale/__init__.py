@@ -28,6 +28,7 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
+from riskscale.partition import WorkloadPartitioner
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -40,6 +41,14 @@ from riskscale.rate import (
     Reservation,
     TenantRateLimiter,
 )
+from riskscale.scaling import (
+    AutoScalingPolicy,
+    MetricsSnapshot,
+    ScalingAction,
+    ScalingDecision,
+    ScalingHistory,
+    TargetTrackingPolicy,
+)
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
 from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
 
@@ -49,6 +58,7 @@ __all__ = [
     "AcquireTimeout",
     "AdaptiveLimit",
     "ArgumentError",
+    "AutoScalingPolicy",
     "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
@@ -76,6 +86,7 @@ __all__ = [
     "LockInfo",
     "LuaLockBackend",
     "MetricsCollector",
+    "MetricsSnapshot",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
@@ -88,6 +99,9 @@ __all__ = [
     "RedisRateLimitBackend",
     "Reservation",
     "RiskscaleError",
+    "ScalingAction",
+    "ScalingDecision",
+    "ScalingHistory",
     "Semaphore",
     "SemaphoreInfo",
     "Share",
@@ -95,7 +109,9 @@ __all__ = [
     "StaleFence",
     "StateError",
     "StaticLimits",
+    "TargetTrackingPolicy",
     "TenantRateLimiter",
     "Transition",
     "Waiter",
+    "WorkloadPartitioner",
 ]
