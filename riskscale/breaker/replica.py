@@ -78,7 +78,7 @@ class Replica:
         return self.own.remaining_us(self._now_us()) / MICRO
 
     def listen(self, listener: Any, tell: Tell) -> None:
-        """XX"""
+        """``tell(listener, transition)`` of every change, for as long as somebody else holds ``listener``."""
         self._listeners[listener] = tell
 
     def enter_closed(self) -> Permit | None:
