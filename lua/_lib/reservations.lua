@@ -28,6 +28,12 @@ local function load()
   return state
 end
 local function save(state) write_bucket(KEY, state.tat, state.lent_us) end
+local function forget_old()
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', STARTS, '-inf', digits(now_us - KEPT_US), 'LIMIT', '0', '16')) do
+    redis.call('ZREM', STARTS, old)
+    redis.call('HDEL', OPEN, old, '!' .. old)
+  end
+end
 local function keep(last_us)
   local life = life_ms(math.max(last_us - now_us, 0) + KEPT_US)
   redis.call('PEXPIRE', OPEN, life)

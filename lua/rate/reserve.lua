@@ -145,6 +145,12 @@ local function load()
   return state
 end
 local function save(state) write_bucket(KEY, state.tat, state.lent_us) end
+local function forget_old()
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', STARTS, '-inf', digits(now_us - KEPT_US), 'LIMIT', '0', '16')) do
+    redis.call('ZREM', STARTS, old)
+    redis.call('HDEL', OPEN, old, '!' .. old)
+  end
+end
 local function keep(last_us)
   local life = life_ms(math.max(last_us - now_us, 0) + KEPT_US)
   redis.call('PEXPIRE', OPEN, life)
@@ -178,10 +184,7 @@ if start_us - now_us > max_wait_us then return reply(start_us - now_us - max_wai
 state.tat = due_us
 save(state) -- the first write: when memory is full it is what fails, and nothing has changed
 if state.is_stale then redis.call('DEL', OPEN, STARTS) end
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', STARTS, '-inf', digits(now_us - KEPT_US), 'LIMIT', '0', '16')) do
-  redis.call('ZREM', STARTS, old)
-  redis.call('HDEL', OPEN, old, '!' .. old)
-end
+forget_old()
 if start_us > now_us then
   if state.turn_us <= now_us then
     state.turn_us, state.older, state.newer = state.last_us, state.newer, MOST

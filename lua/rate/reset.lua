@@ -1,7 +1,8 @@
 --- rate.reset -- forget what n keys have used: the next request of each finds its limit untouched.
+-- Where reservations are made, name <key>:reservations and <key>:starts too.
 -- KEYS[i] key       string   i=1..n   n=1..512   keys of rate.gcra, rate.sliding_log, rate.sliding_window, rate.fixed_window
 -- ARGV[1] now_us    int[0..4503599627370496]|''   '' = the server's clock; decides nothing here
--- RETURN per item  was          int   1 = something was forgotten, 0 = there was nothing, -2 = the key holds no string, untouched
+-- RETURN per item  was          int   1 = something was forgotten, 0 = there was nothing, -2 = the key holds something else, untouched
 -- ERROR   RSARG     an argument is malformed
 -- REPEAT  safe      the second call finds nothing
 -- FLAGS   write
@@ -31,7 +32,13 @@ if #ARGV ~= 1 then return rsarg('ARGV', 'must hold now_us alone') end
 if ARGV[1] ~= '' and not integer(ARGV[1], 0, 4503599627370496) then
   return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496")
 end
-local is_string, reply = {}, {}
-for i = 1, #KEYS do is_string[i] = type(redis.pcall('STRLEN', KEYS[i])) == 'number' end
-for i = 1, #KEYS do reply[i] = is_string[i] and redis.call('DEL', KEYS[i]) or -2 end
+local is_ours, reply = {}, {}
+for i = 1, #KEYS do
+  local role, size = string.match(KEYS[i], ':(%a+)$'), nil
+  if role == 'reservations' then size = redis.pcall('HLEN', KEYS[i])
+  elseif role == 'starts' then size = redis.pcall('ZCARD', KEYS[i])
+  else size = redis.pcall('STRLEN', KEYS[i]) end
+  is_ours[i] = type(size) == 'number'
+end
+for i = 1, #KEYS do reply[i] = is_ours[i] and redis.call('DEL', KEYS[i]) or -2 end
 return reply

@@ -145,6 +145,12 @@ local function load()
   return state
 end
 local function save(state) write_bucket(KEY, state.tat, state.lent_us) end
+local function forget_old()
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', STARTS, '-inf', digits(now_us - KEPT_US), 'LIMIT', '0', '16')) do
+    redis.call('ZREM', STARTS, old)
+    redis.call('HDEL', OPEN, old, '!' .. old)
+  end
+end
 local function keep(last_us)
   local life = life_ms(math.max(last_us - now_us, 0) + KEPT_US)
   redis.call('PEXPIRE', OPEN, life)
@@ -210,6 +216,7 @@ for _ = 1, 100 do
 end
 redis.call('HSET', OPEN, '!', digits(state.lowered))
 save(state)
+forget_old()
 keep(last_us)
 if back_us > 0 then return { now_us, 1, math.min(cost - actual, math.ceil(back_us / interval)) } end
 return { now_us, 1, rest_us < 0 and cost - actual or 0 }

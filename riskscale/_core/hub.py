@@ -100,19 +100,21 @@ class Hub(BaseHub):
         self.mailbox.wake()
         for lease in list(self._leases):
             self.spawn(self._give_back(lease))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._running or self._tasks:
-                    self._quiet.clear()
-                    await self._quiet.wait()
-        self._closed = True
-        left = [task for task in self._tasks if not task.done()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        await self.mailbox.aclose()
-        for part in self._parts.values():
-            await part.aclose()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    while self._running or self._tasks:
+                        self._quiet.clear()
+                        await self._quiet.wait()
+        finally:  # also of one who is cancelled meanwhile
+            self._closed = True
+            left = [task for task in self._tasks if not task.done()]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await self.mailbox.aclose()
+            for part in self._parts.values():
+                await part.aclose()
 
     async def preload(self, only: Iterable[str] | None = None) -> None:
         """SCRIPT LOAD ``only`` (script names), or all: before a pipeline, which cannot recover from NOSCRIPT."""
@@ -139,9 +141,11 @@ class Hub(BaseHub):
         self._running += 1
 
     def check_open(self) -> None:
-        """HubClosed once ``aclose`` has begun."""
+        """HubClosed once ``aclose`` has begun; StateError in another event loop than its own."""
         if self._closing:
             raise HubClosed
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            self._check()
 
     def leave(self) -> None:
         """The end of what :meth:`enter` began."""
@@ -174,8 +178,24 @@ class Hub(BaseHub):
                 except BaseException as error:
                     failure = error
         finally:
-            for slot in state.slots:
-                await self.mailbox.close(slot, last=not self.lasting)
+            if state.slots:
+                await self._end(state.slots)
+
+    async def _end(self, slots: Iterable[Slot]) -> None:
+        """Listen no more. A flow may have returned a lease: who is cancelled meanwhile gets it, and hears of that at
+        its next await, where it can give it back."""
+        task, interrupted = asyncio.current_task(), False
+        closing: set[asyncio.Task[None]] = {
+            self.spawn(self.mailbox.close(slot, last=not self.lasting)) for slot in slots
+        }
+        while closing:
+            try:
+                _, closing = await asyncio.wait(closing)
+            except asyncio.CancelledError:
+                interrupted = True
+        if interrupted and task is not None:
+            task.uncancel()  # `cancel` counts it once more
+            task.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that ``aclose`` waits for."""

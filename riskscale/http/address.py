@@ -59,13 +59,14 @@ class Proxies:
 
 
 def bounded(key: Any) -> Any:
-    """Clients choose keys as long and as odd as a header field may be: such a key, or one of several, is its digest."""
+    """Clients choose keys as long and as odd as a header field may be, or empty: such a key, or one of several, is its
+    digest."""
     if isinstance(key, Mapping):
         return {name: bounded(each) for name, each in key.items()}
     if not isinstance(key, str):
         return key  # the limiter says what is wrong with it
     encoded = key.encode(errors="surrogatepass")
-    if len(encoded) <= LONGEST_KEY and encoded.decode(errors="replace") == key:
+    if 0 < len(encoded) <= LONGEST_KEY and encoded.decode(errors="replace") == key:
         return key
     return f"sha256:{hashlib.sha256(encoded).hexdigest()}"
 

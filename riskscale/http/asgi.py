@@ -72,7 +72,7 @@ class ASGILimit:
             await self._app(scope, receive, send)
             return
         key = self._key(scope)
-        if not key:
+        if key is None:
             await self._app(scope, receive, send)
             return
         decision = await self._limiter.hit(bounded(key), self._cost(scope) if callable(self._cost) else self._cost)

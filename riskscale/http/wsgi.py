@@ -56,7 +56,7 @@ class WSGILimit:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         key = None if path in self._exempt else self._key(environ)
-        if not key:
+        if key is None:
             return self._app(environ, start_response)
         decision = self._limiter.hit(bounded(key), self._cost(environ) if callable(self._cost) else self._cost)
         name, _ = self._limiter.policy_of(decision)

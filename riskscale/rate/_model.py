@@ -64,9 +64,10 @@ class Gcra:
 
     def take(self, limit: Limit, cost: int, now: int, at: int) -> None:
         self.tat = max(self.tat, at) + cost * interval(limit)
-        self._lend_until(at, now)
+        self.lend_until(at, now)
 
-    def _lend_until(self, at: int, now: int) -> None:
+    def lend_until(self, at: int, now: int) -> None:
+        """What a write keeps of it."""
         lent = max(self.lent, at)
         self.lent = lent if lent > now else 0
 
@@ -80,7 +81,7 @@ class Gcra:
         if back <= 0:
             return 0
         self.tat -= back
-        self._lend_until(0, now)
+        self.lend_until(0, now)
         return min(cost, -(-back // interval(limit)))
 
 
@@ -129,16 +130,13 @@ class Reservations:
             return Booked(start - now - max_wait, *self.gcra.view(limit, now), start)
         if stale:
             self.starts, self.reach, self.owed, self.lowered, self.turn, self.newer = {}, {}, {}, 0, 0, MOST
-        kept = now - limit.capacity * interval(limit) - self.KEPT_US
-        for old in sorted(self.starts, key=lambda each: (self.starts[each], each))[:16]:
-            if self.starts[old] <= kept:
-                for known in (self.starts, self.reach, self.owed):
-                    known.pop(old, None)
+        self._forget_old(limit, now)
         if start > now:
             if self.turn <= now:
                 self.turn, self.older, self.newer = last, self.newer, MOST
             self.newer = min(self.newer, due - cost * interval(limit) - start + self.lowered)
         self.gcra.tat, self.starts[token], self.reach[token] = due, start, due + self.lowered
+        self.gcra.lend_until(0, now)
         return Booked(0, *self.gcra.view(limit, now), start)
 
     def settle(self, limit: Limit, token: str, start: int | None, cost: int, actual: int, now: int) -> tuple[int, int]:
@@ -166,7 +164,16 @@ class Reservations:
         while self._last[0] > now and self.gcra.lent <= now and (last := self._last[1]) in self.owed:
             self._lower(min(self.owed.pop(last), self.gcra.tat - now))
             self.starts[last] = now
+        self.gcra.lend_until(0, now)
+        self._forget_old(limit, now)
         return 1, min(cost - actual, -(-back // interval(limit)))
+
+    def _forget_old(self, limit: Limit, now: int) -> None:
+        kept = now - limit.capacity * interval(limit) - self.KEPT_US
+        for old in sorted(self.starts, key=lambda each: (self.starts[each], each))[:16]:
+            if self.starts[old] <= kept:
+                for known in (self.starts, self.reach, self.owed):
+                    known.pop(old, None)
 
     def _lower(self, by: int) -> None:
         self.gcra.tat -= by

@@ -183,7 +183,8 @@ class Plan:
 
     def reset(self, key: str) -> Call[None]:
         """Forget what ``key`` used."""
-        return Call("rate.reset", self.keys(key), (), lambda reply: _no_state_error(reply, key))
+        keys = self._ledger(key) if self.is_reservable else self.keys(key)
+        return Call("rate.reset", keys, (), lambda reply: _no_state_error(reply, key))
 
     def decided(self, numbers: Sequence[int], items: Pairs, first: int = 0, *, charge: bool = True) -> Decided:
         """What a reply says of ``items``, which were the ``first`` and following of the call."""

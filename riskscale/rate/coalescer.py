@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -40,11 +41,14 @@ class Batched(Protocol[R]):
 class Ask:
     """Some items of one caller, at most as many as one call takes."""
 
-    __slots__ = ("answer", "items", "keys", "plan")
+    __slots__ = ("answer", "batch", "items", "keys", "plan", "task")
 
     def __init__(self, plan: Batched[Any], items: Sequence[Any], answer: asyncio.Future[list[Any]]) -> None:
         self.plan, self.items, self.answer = plan, items, answer
         self.keys = plan.keys_of(items)
+        self.batch: list[Ask] = []
+        """With whom it travels, once it was sent by ``task``."""
+        self.task: asyncio.Task[None] | None = None
 
 
 class Kind:
@@ -73,14 +77,26 @@ class Kind:
             self._is_called = True
             hub.enter()
             ask.answer.get_loop().call_soon(self._begin)
-        if hub.timeout is None:
-            return await ask.answer
-        async with asyncio.timeout(hub.timeout):
-            return await ask.answer
+        try:
+            if hub.timeout is None:
+                return await ask.answer
+            async with asyncio.timeout(hub.timeout):
+                return await ask.answer
+        finally:
+            if ask.answer.cancelled():
+                self._given_up(ask)
 
     def close(self) -> None:
         """With the hub, which has waited for those who ask as long as it waits for anybody."""
         _refuse(self._asks, HubClosed())
+
+    def _given_up(self, ask: Ask) -> None:
+        """Nobody keeps a place of those under way for callers who have all gone: a server may never answer."""
+        if ask.task is None:
+            while self._asks and self._asks[0].answer.done():
+                self._asks.popleft()
+        elif all(each.answer.done() for each in ask.batch):
+            ask.task.cancel()
 
     async def _alone(self, plan: Batched[R], items: Sequence[Any]) -> list[R]:
         self._in_flight += 1
@@ -100,7 +116,10 @@ class Kind:
     def _send(self) -> None:
         while self._in_flight < IN_FLIGHT and (batch := self._next_batch()):
             self._in_flight += 1
-            self._hub.spawn(self._decide(batch))
+            task = self._hub.spawn(self._decide(batch))
+            task.add_done_callback(partial(self._ended, batch))
+            for ask in batch:
+                ask.batch, ask.task = batch, task
 
     def _next_batch(self) -> list[Ask]:
         """As many as one call takes, in order of arrival; whoever gave up meanwhile is not charged."""
@@ -132,12 +151,12 @@ class Kind:
                 first += len(ask.items)
         except Exception as error:
             _refuse(batch, error)
-        except asyncio.CancelledError:
+
+    def _ended(self, batch: list[Ask], task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # perhaps before its first step
             _refuse(batch, HubClosed())
-            raise
-        finally:
-            self._in_flight -= 1
-            self._send()
+        self._in_flight -= 1
+        self._send()
 
     def _observe(self, items: int) -> None:
         if self._hub.meter is not None:

@@ -7,6 +7,7 @@ Elsewhere it ends at the latest when the refusal said that the request may pass.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ class Denials:
     def __init__(self, hub: BaseHub) -> None:
         self._monotonic = hub.monotonic
         self._known: OrderedDict[bytes, Denial] = OrderedDict()
+        self._forgot_at = -math.inf
         self._mutex = threading.Lock()
 
     def look(self, plan: Plan, subject: Subject, cost: int) -> Decision | None:
@@ -50,7 +52,7 @@ class Denials:
 
     def note(self, plan: Plan, decision: Decision, sent: float) -> None:
         """A refusal, asked for at ``sent``: counted from then, so that it never lasts too long. Of no very long key."""
-        if is_long(decision.subject):
+        if is_long(decision.subject) or sent <= self._forgot_at:  # what came back since may be what it lacked
             return
         which = plan.policies.index(plan.policy_of(decision))
         key = plan.keys(decision.subject)[which]
@@ -62,6 +64,7 @@ class Denials:
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Units came back to these keys."""
+        self._forgot_at = self._monotonic()
         with self._mutex:
             for key in keys:
                 self._known.pop(key, None)

@@ -32,10 +32,14 @@ GONE: Final = (
     "TimeoutError",
     "BusyLoadingError",
     "ClusterDownError",
+    "RedisClusterException",
+    "ValkeyClusterException",
     "OutOfMemoryError",
     "ReadOnlyError",
 )
 """Errors of a client that say nothing of the request: the server is away, loading, full, or a replica now."""
+LOOKING = 2.0
+"""Seconds that one may take to see whether the server is back, before another goes too."""
 RETRY = 0.25
 """Seconds between attempts to reach a server that is away; meanwhile nobody waits for it."""
 
@@ -76,7 +80,7 @@ def _share(limit: Limit, replicas: int) -> Limit:
 def gone() -> tuple[type[Exception], ...]:
     """The classes of such errors, of every client that is loaded: valkey-py has its own."""
     loaded = filter(None, map(sys.modules.get, ("redis.exceptions", "valkey.exceptions")))
-    return OSError, *(getattr(module, name) for module in loaded for name in GONE)
+    return OSError, *(getattr(module, name) for module in loaded for name in GONE if hasattr(module, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class Fallback:
         self._is_down, self._down_since = False, 0.0
         self._again_at = self._both_until = -math.inf
         self._refundable: dict[str, float] = {}
+        self._mutex = threading.Lock()
 
     @property
     def is_down(self) -> bool:
@@ -134,8 +139,10 @@ class Fallback:
         """Before the server is asked."""
         now = self._monotonic()
         if self._is_down and now < self._again_at:
-            return Attempt(plan, [self._decide(plan, key, cost, charge) for key, cost in pairs], [], charge, [])
-        self._again_at = now + RETRY  # one goes to see, the others do without
+            here = [self._decide(plan, key, cost, charge) for key, cost in pairs]
+            self._let_refund(here, charge)
+            return Attempt(plan, here, [], charge, [])
+        self._again_at = now + (LOOKING if self._is_down else RETRY)  # one goes to see, the others do without
         if self._shares is None or now >= self._both_until:
             return Attempt(plan, [None] * len(pairs), pairs, charge, [])
         decisions = [self._decide(plan, key, cost, charge) for key, cost in pairs]
@@ -155,6 +162,7 @@ class Fallback:
         if self._on_error == "raise":
             raise error
         here = attempt.shared or [self._decide(attempt.plan, *pair, attempt.charge) for pair in attempt.asked]
+        self._let_refund(here, attempt.charge)
         return merged(attempt.settled, here)
 
     def answered(self, attempt: Attempt, decided: Decided) -> Decided:
@@ -180,8 +188,9 @@ class Fallback:
 
     def refund(self, plan: Plan, decision: Decision, cost: int) -> int:
         """Give back what was decided here; the units that came back."""
-        if self._shares is None or self._refundable.pop(decision.token, None) is None:
-            return 0
+        with self._mutex:
+            if self._shares is None or self._refundable.pop(decision.token, None) is None:
+                return 0
         now_us = self._now_us()
         at_us = now_us - max(0, round((time.time() - decision.at) * MICRO))
         return self._shares.refund(plan, decision.subject, cost, at_us, now_us)
@@ -195,17 +204,21 @@ class Fallback:
             self._window = max(self._window, max(limit.window_us for limit in plan.limits) / MICRO)
             (retry_us, remaining, reset_us), which = self._shares.hit(plan, subject, cost, self._now_us(), charge)
             retry_after = retry_us / MICRO if retry_us >= 0 else RETRY  # too much for a share, perhaps not for all
-        token = self._new_token() if charge and retry_after == 0 and self._shares is not None else ""
         reset_after = reset_us / MICRO
-        return plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), token, True)
+        return plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), "", True)
 
-    def _new_token(self) -> str:
-        """It can be given back once, while it counts."""
-        now, token = self._monotonic(), secrets.token_hex(6)
-        while self._refundable and (oldest := next(iter(self._refundable))) and self._refundable[oldest] <= now:
-            del self._refundable[oldest]
-        self._refundable[token] = now + self._window
-        return token
+    def _let_refund(self, decided: Sequence[Decision | StateError], charge: bool) -> None:
+        """Give those that the share admitted a token: each can be given back once, while it counts."""
+        if self._shares is None or not charge:
+            return
+        now = self._monotonic()
+        with self._mutex:
+            while self._refundable and (oldest := next(iter(self._refundable))) and self._refundable[oldest] <= now:
+                del self._refundable[oldest]
+            for each in decided:
+                if isinstance(each, Decision) and each.allowed:
+                    each.token = secrets.token_hex(6)
+                    self._refundable[each.token] = now + self._window
 
 
 def merged(settled: Sequence[Decision | None], rest: Decided) -> Decided:

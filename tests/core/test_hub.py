@@ -365,3 +365,21 @@ async def test_a_call_given_up_fails_in_silence(caplog: pytest.LogCaptureFixture
     await hub.aclose()
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+async def test_a_hub_whose_closing_is_cancelled_is_closed() -> None:
+    class Silent:
+        async def evalsha(self, *_: Any) -> bytes:
+            await asyncio.Event().wait()
+            return b""
+
+        eval = execute_command = evalsha
+
+    hub = Hub(Silent())
+    hit = asyncio.create_task(RateLimiter(hub, Limit(1, per=1)).hit("a"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(hub.aclose(timeout=60))
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing, hit}, timeout=30)
+    assert closing.cancelled() and hub.closed and isinstance(hit.exception(), HubClosed)

@@ -271,3 +271,24 @@ def test_several_limiters_need_a_key(hub: Hub, sync_hub: riskscale.sync.Hub) -> 
     for _ in range(3):
         app({"PATH_INFO": "/", "REMOTE_ADDR": "::1"}, lambda status, headers: seen.append(status))  # type: ignore[arg-type,return-value]
     assert seen == ["429 Too Many Requests"]
+
+
+@pytest.mark.parametrize("key", ["", {"api": ""}])
+async def test_an_empty_key_is_one_as_any_other(hub: Hub, key: Any) -> None:
+    """Clients choose it where it comes out of a header field: it must not switch the limit off."""
+    limiter: Any = RateLimiter(hub, TWO, name="api")
+    limiter = MultiRateLimiter([limiter]) if isinstance(key, dict) else limiter
+    async with client(hub, limiter=limiter, key=lambda _: key) as http:
+        assert [(await http.get("/")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_an_empty_key_of_an_environ(sync_hub: riskscale.sync.Hub) -> None:
+    app = WSGILimit(
+        lambda _, start: [start("200 OK", []) or b""], riskscale.sync.RateLimiter(sync_hub, TWO), key=lambda _: ""
+    )
+    seen: list[str] = []
+    for _ in range(3):
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        app(environ, lambda status, *_: seen.append(status))  # type: ignore[arg-type]
+    assert [status[:3] for status in seen] == ["200", "200", "429"]

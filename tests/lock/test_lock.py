@@ -218,6 +218,30 @@ async def test_a_second_holder_after_the_lease_is_not_harmed_by_the_first(client
     await second.release()
 
 
+@pytest.mark.embedded
+async def test_who_is_cancelled_with_the_lease_in_hand_gives_it_back(hub: Hub, connect: Any) -> None:
+    """A bare client ends its subscription at the end of a wait: that, too, may be when it is cancelled."""
+
+    async def work(lock: Lock) -> None:
+        async with lock:
+            await asyncio.Event().wait()
+
+    for turns in range(20):
+        name = f"{hub.root}:{turns}"
+        theirs, mine = Lock(connect(), name, ttl=30), Lock(connect(), name, ttl=30, wait=30)
+        lease = await theirs.acquire()
+        assert lease is not None
+        task = asyncio.create_task(work(mine))
+        await until_waiting(theirs, 1)
+        await lease.release()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert not await theirs.locked(), f"left held by nobody, after {turns} turns"
+
+
 async def test_a_block_must_be_left_where_it_was_entered(hub: Hub) -> None:
     lock = Lock(hub, "job", ttl=10)
     lease = await lock.__aenter__()

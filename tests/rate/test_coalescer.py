@@ -228,6 +228,41 @@ async def test_closing_does_not_wait_for_ever(hub: Hub, line: Line) -> None:
         assert isinstance(result, HubClosed)
 
 
+async def test_calls_that_nobody_waits_for_take_no_place(hub: Hub, line: Line) -> None:
+    """A server that never answers: when it is back, the next hit reaches it."""
+    limiter = RateLimiter(hub, FIVE, timeout=0.02)
+    line.open.clear()
+    for number in range(3 * IN_FLIGHT):
+        with pytest.raises(TimeoutError):
+            await limiter.hit(f"t{number}")
+    await turns()
+    assert line.under_way == 0 and not hub._tasks
+    line.open.set()
+    assert (await limiter.hit("t0")).remaining == 4
+
+
+async def test_closing_at_the_very_moment_of_asking_leaves_nobody_waiting(hub: Hub, line: Line) -> None:
+    limiter = RateLimiter(hub, FIVE)
+    line.open.clear()
+    tasks = [asyncio.create_task(limiter.hit(f"t{number}")) for number in range(40)]
+    await turns(1)
+    await hub.aclose(timeout=0)
+    done, waiting = await asyncio.wait(tasks, timeout=30)
+    assert not waiting and all(isinstance(task.exception(), HubClosed) for task in done)
+
+
+async def test_another_loop_is_refused(hub: Hub, line: Line) -> None:
+    limiter = RateLimiter(hub, FIVE)
+    await limiter.hit("a")
+    await asyncio.gather(limiter.hit("a"), limiter.hit("a"))
+
+    def elsewhere() -> None:
+        with pytest.raises(StateError, match="event loop"):
+            asyncio.run(limiter.hit("a"))
+
+    await asyncio.to_thread(elsewhere)
+
+
 async def test_it_can_be_switched_off_and_keeps_nothing(hub: Hub, line: Line) -> None:
     limiter = RateLimiter(hub, FIVE, coalesce=False)
     await asyncio.gather(*(limiter.hit("a") for _ in range(3)))

@@ -90,7 +90,7 @@ def test_in_threads_and_bounded(sync_hub: riskscale.sync.Hub) -> None:
     assert limiter.hit("a")
     denials, refused = sync_hub.part(Denials), limiter.hit("a", 4)
     for number in range(MOST + 10):
-        denials.note(limiter._plan, type(refused)(**{**_fields(refused), "key": f"k{number}"}), 0.0)
+        denials.note(limiter._plan, type(refused)(**{**_fields(refused), "key": f"k{number}"}), denials._monotonic())
     assert len(denials._known) == MOST
 
 
@@ -154,3 +154,13 @@ async def test_several_at_once(hub: Hub) -> None:
     limiter = RateLimiter(hub, THREE, deny_cache=True)
     assert sum(map(bool, await asyncio.gather(*(limiter.hit("a") for _ in range(20))))) == 3
     assert not await limiter.hit("a")
+
+
+async def test_a_refusal_that_arrives_after_a_refund_is_not_kept(hub: Hub) -> None:
+    limiter = RateLimiter(hub, THREE, deny_cache=True)
+    admitted, denials = await limiter.hit("a", 3), hub.part(Denials)
+    asked = denials._monotonic()
+    refused = await limiter.peek("a")
+    await limiter.refund("a", admitted, 3)
+    denials.note(limiter._plan, refused, asked)
+    assert await limiter.hit("a")

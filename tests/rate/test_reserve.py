@@ -329,3 +329,23 @@ def test_many_threads_reserve_different_starts(sync_hub: riskscale.sync.Hub) -> 
     for thread in threads:
         thread.join()
     assert sorted(round(start - min(starts), 5) for start in starts) == [10 * number for number in range(16)]
+
+
+async def test_a_reset_forgets_reservations_too(timed: Hub, clock: VirtualClock) -> None:
+    limiter = RateLimiter(timed, Limit(1, per=1, algorithm="gcra", burst=10))
+    assert await limiter.hit("a", 10)
+    reservation = await limiter.reserve("a", 10)
+    await limiter.reset("a")
+    assert await limiter.hit("a", 10)
+    clock.advance(1)
+    assert await limiter.hit("a") and await reservation.cancel() == 0 and not await limiter.hit("a")
+
+
+async def test_what_was_refunded_long_ago_takes_no_memory(timed: Hub, clock: VirtualClock, raw_client: Any) -> None:
+    limiter = RateLimiter(timed, PACED)
+    for _ in range(60):
+        decision = await limiter.hit("a")
+        assert decision and await limiter.refund("a", decision) == 1
+        clock.advance(30)
+    (starts,) = raw_client.scan_iter(f"{timed.root}*:starts")
+    assert raw_client.zcard(starts) <= 4
