@@ -65,6 +65,7 @@ class Link:
 
     async def force(self, state: BreakerState, length_us: int, reason: str) -> None:
         """Change it by hand, for all."""
+        self._reporter.start()
         self.replica.told(await self._hub.run(self.replica.forcing(state, length_us, reason)))
 
 

@@ -61,6 +61,7 @@ class Link:
 
     def force(self, state: BreakerState, length_us: int, reason: str) -> None:
         """Change it by hand, for all."""
+        self._reporter.start()
         self.replica.told(self._hub.run(self.replica.forcing(state, length_us, reason)))
 
 
