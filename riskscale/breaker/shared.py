@@ -271,8 +271,12 @@ class SharedReplica(Replica):
         if known.generation < self._known.generation:
             return
         is_newer = known.generation > self._known.generation
-        if is_newer or (self.has_diverged and known.state is not BreakerState.CLOSED):
-            is_news = is_newer and self._known.generation and snapshot.reason != "restored"
+        is_first = not self._known.generation
+        if is_first and self.has_diverged and own.state not in ADMITTING and known.state is BreakerState.CLOSED:
+            self._urge()  # it opened before it had heard of any state: the next report, of this one, opens all
+            is_newer = False
+        elif is_newer or (self.has_diverged and known.state is not BreakerState.CLOSED):
+            is_news = is_newer and not is_first and snapshot.reason != "restored"
             if is_news or own.state is not known.state:
                 self._news.append(snapshot.transition(self.name))
             own.take(known, now_us)
