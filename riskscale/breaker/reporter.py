@@ -104,8 +104,9 @@ class Reporter(Replicas):
         if self._reports:
             await asyncio.wait(self._reports.values())
         for replica in self:
-            if replica.has_news and (call := replica.report()):
-                await self._send(replica, call, last=True)
+            while replica.has_news and (call := replica.report()):
+                if not await self._send(replica, call, last=True):
+                    break
 
     async def aclose(self) -> None:
         """With the hub."""
@@ -139,7 +140,8 @@ class Reporter(Replicas):
             del self._reports[replica]
             self._wake.set()
 
-    async def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> None:
+    async def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> bool:
+        """Whether there was a reply."""
         try:
             async with asyncio.timeout(ANSWER_US / MICRO):
                 snapshot = await (self.hub.ask(call) if last else self.hub.run(call))
@@ -152,3 +154,5 @@ class Reporter(Replicas):
             raise
         else:
             replica.reported(snapshot)
+            return True
+        return False

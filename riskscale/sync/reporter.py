@@ -105,8 +105,9 @@ class Reporter(Replicas):
         """The hub closes: what was not reported yet."""
         self._stop()
         for replica in self:
-            if replica.has_news and (call := replica.report()):
-                self._send(replica, call, last=True)
+            while replica.has_news and (call := replica.report()):
+                if not self._send(replica, call, last=True):
+                    break
 
     def close(self) -> None:
         """With the hub."""
@@ -133,7 +134,8 @@ class Reporter(Replicas):
                     self.report(replica)
             self._wake.wait(self.pause())
 
-    def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> None:
+    def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> bool:
+        """Whether there was a reply."""
         try:
             snapshot = self.hub._run(call) if last else self.hub.run(call)
         except HubClosed:
@@ -145,6 +147,8 @@ class Reporter(Replicas):
             raise
         else:
             replica.reported(snapshot)
+            return True
         finally:
             with self._answered:
                 self._answered.notify_all()
+        return False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from riskscale import BreakerPolicy, CircuitBreaker, CircuitOpen, Hub, sync
@@ -34,3 +37,66 @@ def test_changed_by_hand_before_its_first_call_it_reports_from_a_thread(sync_cli
                 time.sleep(error.retry_after)
         while breaker.inspect().state is not CLOSED:
             time.sleep(0.001)
+
+
+PROBES = BreakerPolicy(failure_rate=0.5, permits=5, open_seconds=60, probe_seconds=3600, refresh_seconds=SELDOM)
+
+
+async def test_closing_the_hub_tells_of_all_probes_that_have_ended(client: Any, prefix: str) -> None:
+    async with Hub(client, key_prefix=prefix) as other_hub:
+        other = CircuitBreaker(name="payments", policy=PROBES, redis=other_hub)
+        async with Hub(client, key_prefix=prefix) as hub:
+            breaker = CircuitBreaker(name="payments", policy=PROBES, redis=hub)
+            await breaker.force_open(0.001, "to try")
+            gate, tried = asyncio.Event(), []
+
+            async def probe() -> None:
+                tried.append(1)
+                await gate.wait()
+
+            async def once_more(at: int) -> None:
+                while len(tried) == at:
+                    try:
+                        return await breaker.call(probe)
+                    except CircuitOpen as error:
+                        await asyncio.sleep(min(error.retry_after, 0.001))
+
+            tasks = []
+            for at in range(4):
+                tasks.append(asyncio.create_task(once_more(at)))
+                await until(lambda at=at: len(tried) == at + 1)  # type: ignore[misc]
+            breaker._replica.wake = lambda: None  # type: ignore[attr-defined]  # as if the hub were closed at once
+            gate.set()
+            await asyncio.gather(*tasks)
+        info = await other.inspect()
+        assert (info.counts.calls, info.probes) == (4, 0)
+
+
+def test_closing_the_hub_tells_of_all_probes_from_a_thread(sync_client: Any, prefix: str) -> None:
+    with sync.Hub(sync_client, key_prefix=prefix) as other_hub:
+        other = sync.CircuitBreaker(name="payments", policy=PROBES, redis=other_hub)
+        with sync.Hub(sync_client, key_prefix=prefix) as hub, ThreadPoolExecutor(4) as pool:
+            breaker = sync.CircuitBreaker(name="payments", policy=PROBES, redis=hub)
+            breaker.force_open(0.001, "to try")
+            gate, tried = threading.Event(), []
+
+            def probe() -> None:
+                tried.append(1)
+                gate.wait(30)
+
+            def once_more(at: int) -> None:
+                while len(tried) == at:
+                    try:
+                        return breaker.call(probe)
+                    except CircuitOpen as error:
+                        time.sleep(min(error.retry_after, 0.001))
+
+            for at in range(4):
+                pool.submit(once_more, at)
+                while len(tried) == at:
+                    time.sleep(0.001)
+            breaker._replica.wake = lambda: None  # type: ignore[attr-defined]  # as if the hub were closed at once
+            gate.set()
+            pool.shutdown()
+        info = other.inspect()
+        assert (info.counts.calls, info.probes) == (4, 0)
