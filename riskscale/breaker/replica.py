@@ -60,6 +60,8 @@ class Replica:
         """Whether it knows enough to decide."""
         self.urgent = False
         """Whether there is something to tell the server at once."""
+        self.is_over = False
+        """Whether nobody will hear of changes any more."""
         self._is_timed = self.rules.slow_us > 0
         self._permit = Permit(0, 0)
         """Of the present generation, where nobody asks when a call began."""

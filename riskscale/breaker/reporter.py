@@ -85,7 +85,9 @@ class Reporter(Replicas):
 
     def start(self) -> None:
         """Begin, unless it has, or nothing may outlive a call."""
-        if self.hub.lasting and self._task is None:
+        if self.hub._closing:
+            self.end()
+        elif self.hub.lasting and self._task is None:
             self.hub._leases.add(self)
             self.hub.mailbox.subscribe()
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -114,8 +116,7 @@ class Reporter(Replicas):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
-        for replica in self:
-            replica.end()
+        self.end()
 
     def _enlist(self, replica: SharedReplica) -> None:
         replica.wake = self._wake.set

@@ -241,7 +241,7 @@ class SharedReplica(Replica):
 
     def end(self) -> None:
         """Nothing more will come: from now on it is alone."""
-        self.is_gone = self.is_ready = True
+        self.is_over = self.is_gone = self.is_ready = True
         self._spread(None)
 
     def _answered(self, snapshot: Snapshot, now_us: int) -> None:

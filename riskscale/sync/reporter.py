@@ -84,6 +84,9 @@ class Reporter(Replicas):
 
     def start(self) -> None:
         """Begin, unless it has, or nothing may outlive a call."""
+        if self.hub._closing:
+            self.end()
+            return
         with self._mutex:
             if not self.hub.lasting or self._thread is not None:
                 return
@@ -112,8 +115,7 @@ class Reporter(Replicas):
     def close(self) -> None:
         """With the hub."""
         self._stop()
-        for replica in self:
-            replica.end()
+        self.end()
 
     def _stop(self) -> None:
         self._is_over = True

@@ -100,3 +100,28 @@ def test_closing_the_hub_tells_of_all_probes_from_a_thread(sync_client: Any, pre
             pool.shutdown()
         info = other.inspect()
         assert (info.counts.calls, info.probes) == (4, 0)
+
+
+async def test_of_a_closed_hub_nothing_is_begun_and_events_end(client: Any, prefix: str) -> None:
+    hub = Hub(client, key_prefix=prefix)
+    used, unused = (CircuitBreaker(3, 60, name, redis=hub) for name in ("used", "unused"))
+    await used.call(answer)
+    await hub.aclose()
+    before = asyncio.all_tasks()
+    late = CircuitBreaker(3, 60, "late", redis=hub)
+    for breaker in (used, unused, late):
+        assert [event async for event in breaker.events()] == []
+        assert await breaker.call(answer) == "answer"
+    assert asyncio.all_tasks() <= before and not hub.mailbox.channel
+
+
+def test_of_a_closed_hub_no_thread_is_begun_and_events_end(sync_client: Any, prefix: str) -> None:
+    before = set(threading.enumerate())
+    hub = sync.Hub(sync_client, key_prefix=prefix)
+    used, unused = (sync.CircuitBreaker(3, 60, name, redis=hub) for name in ("used", "unused"))
+    used.call(str)
+    hub.close()
+    late = sync.CircuitBreaker(3, 60, "late", redis=hub)
+    for breaker in (used, unused, late):
+        assert list(breaker.events()) == [] and breaker.call(str) == ""
+    assert set(threading.enumerate()) <= before
