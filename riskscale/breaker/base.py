@@ -152,6 +152,12 @@ def local_replica(name: str | None, policy: BreakerPolicy) -> Replica:
     return Replica("default" if name is None else check_name(name, "name"), policy, "local")
 
 
+def check_callable(func: object) -> None:
+    """ArgumentError unless it is."""
+    if not callable(func):
+        raise ArgumentError("func", f"must be callable, not {type(func).__name__}")
+
+
 def check_force(length: Duration, reason: str) -> int:
     """Its length in microseconds; ArgumentError."""
     check_reason(reason)

@@ -365,3 +365,12 @@ def test_the_error_pickles() -> None:
     error = CircuitOpen("payments", 2.5)
     again = pickle.loads(pickle.dumps(error))
     assert (again.name, again.retry_after, str(again)) == ("payments", 2.5, str(error))
+
+
+async def test_what_cannot_be_called_counts_as_nothing() -> None:
+    breaker = CircuitBreaker(1, 60)
+    called = asyncio.sleep(0)
+    with pytest.raises(ArgumentError) as caught:
+        await breaker.call(called)  # type: ignore[arg-type]
+    called.close()
+    assert caught.value.argument == "func" and breaker.state is CLOSED and (await breaker.inspect()).counts.calls == 0

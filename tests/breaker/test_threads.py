@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -103,6 +104,17 @@ def test_a_block_a_decorator_and_events() -> None:
 
     with pytest.raises(ArgumentError):
         breaker(later)
+
+
+def test_what_cannot_be_tried_counts_as_nothing() -> None:
+    breaker = CircuitBreaker(1, 60)
+
+    async def later() -> None: ...
+
+    for func in (None, later, lambda: asyncio.Future(loop=loop)):
+        with closing(asyncio.new_event_loop()) as loop, pytest.raises(ArgumentError) as caught:
+            breaker.call(func)  # type: ignore[arg-type]
+        assert caught.value.argument == "func" and breaker.inspect().counts == (0, 0, 0)
 
 
 def test_replicas_in_threads(sync_client: Any, prefix: str) -> None:
