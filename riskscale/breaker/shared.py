@@ -129,8 +129,9 @@ class SharedReplica(Replica):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a call should wait for the reply to a report."""
-        return self.is_reporting or self.due_in <= 0
+        """Whether a call should wait for the reply to a report; not for one that is overdue."""
+        sent_us = self._sent_us
+        return self.due_in <= 0 if sent_us is None else self._now_us() - sent_us <= ANSWER_US
 
     @property
     def has_news(self) -> bool:

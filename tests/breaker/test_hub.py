@@ -18,8 +18,7 @@ async def test_changed_by_hand_before_its_first_call_it_reports(client: Any, pre
     async with Hub(client, key_prefix=prefix) as hub:
         breaker = CircuitBreaker(name="payments", policy=BY_HAND, redis=hub)
         await breaker.force_open(0.001, "before any call")
-        while breaker.remaining:
-            time.sleep(0.001)
+        await until(lambda: not breaker.remaining)
         assert await breaker.call(answer) == "answer"
         await until(lambda: breaker.state is CLOSED and not breaker._replica.has_news)  # type: ignore[attr-defined]
         assert (await breaker.inspect()).state is CLOSED
@@ -57,7 +56,7 @@ async def test_closing_the_hub_tells_of_all_probes_that_have_ended(client: Any, 
             async def once_more(at: int) -> None:
                 while len(tried) == at:
                     try:
-                        return await breaker.call(probe)
+                        await breaker.call(probe)
                     except CircuitOpen as error:
                         await asyncio.sleep(min(error.retry_after, 0.001))
 
@@ -87,7 +86,7 @@ def test_closing_the_hub_tells_of_all_probes_from_a_thread(sync_client: Any, pre
             def once_more(at: int) -> None:
                 while len(tried) == at:
                     try:
-                        return breaker.call(probe)
+                        breaker.call(probe)
                     except CircuitOpen as error:
                         time.sleep(min(error.retry_after, 0.001))
 

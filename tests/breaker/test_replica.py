@@ -217,6 +217,17 @@ def test_a_server_that_does_not_answer_counts_as_gone(bench: Bench) -> None:
     assert bench.replica.enter() is not None, "its report has been under way for longer than a second"
 
 
+def test_no_call_waits_for_a_report_that_is_overdue() -> None:
+    bench = Bench()
+    assert bench.replica.is_stale
+    bench.sends()
+    assert bench.replica.is_stale, "the reply may come any moment"
+    bench.now += 1.1
+    assert not bench.replica.is_stale
+    bench.replica.failed(LOST)
+    assert not bench.replica.is_stale
+
+
 def test_messages(bench: Bench) -> None:
     def push(of: Snapshot) -> None:
         counts = " ".join(map(str, of.counts))

@@ -13,6 +13,7 @@ import pytest
 
 from riskscale import ArgumentError, BreakerPolicy, BreakerState, CircuitOpen, StateError
 from riskscale.sync import CircuitBreaker, Hub
+from riskscale.sync.reporter import Reporter
 
 CLOSED, OPEN = BreakerState.CLOSED, BreakerState.OPEN
 POLICY = BreakerPolicy(consecutive_failures=3, open_seconds=0.05, refresh_seconds=0.02)
@@ -165,3 +166,31 @@ def test_a_bare_client(sync_client: Any, prefix: str) -> None:
     failures(one, 3)
     assert set(threading.enumerate()) <= before and two.inspect().state is OPEN
     assert CircuitBreaker(3, 60, "x", redis=sync_client).name == "x"
+
+
+def test_a_silent_server_costs_the_first_call_alone(sync_client: Any, prefix: str) -> None:
+    """Of a client without a time-out: the thread hangs in its report for as long as the connection."""
+    now, answers = [0.0], threading.Event()
+
+    def silent(*_: Any) -> None:
+        answers.wait(30)
+        raise ConnectionError
+
+    with Hub(sync_client, key_prefix=prefix) as hub:
+        hub.monotonic = lambda: now[0]
+        breaker = CircuitBreaker(name="payments", policy=LONG, redis=hub)
+        replica = breaker._replica
+        hub.run = silent  # type: ignore[method-assign, assignment]
+        hub.part(Reporter).start()
+        while not replica.is_reporting:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        now[0] += 1.1
+        waits: list[object] = []
+        condition = hub.part(Reporter)._answered
+        condition.wait_for = lambda *words: waits.append(words)  # type: ignore[method-assign, assignment, return-value]
+        assert [breaker.call(str) for _ in range(3)] == [""] * 3 and not waits
+        failures(breaker, 3)
+        with pytest.raises(CircuitOpen):
+            breaker.call(str)
+        del hub.run
+        answers.set()
