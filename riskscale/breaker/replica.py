@@ -55,6 +55,7 @@ class Replica:
         window = TimeWindow(self.rules.window_us) if policy.window_calls is None else CountWindow(policy.window_calls)
         self.own = LocalCircuit(window, self._changed)
         self._listeners: weakref.WeakKeyDictionary[Any, Tell] = weakref.WeakKeyDictionary()
+        self._listening = threading.Lock()
         self._by, self._monotonic = by, monotonic
         self.is_ready = True
         """Whether it knows enough to decide."""
@@ -81,7 +82,8 @@ class Replica:
 
     def listen(self, listener: Any, tell: Tell) -> None:
         """``tell(listener, transition)`` of every change, for as long as somebody else holds ``listener``."""
-        self._listeners[listener] = tell
+        with self._listening:
+            self._listeners[listener] = tell
 
     def enter_closed(self) -> Permit | None:
         """A permit for one call, if that is as simple as it mostly is; None: :meth:`enter`."""
@@ -193,5 +195,7 @@ class Replica:
             self._spread(transition)
 
     def _spread(self, transition: Transition | None) -> None:
-        for listener, tell in list(self._listeners.items()):
+        with self._listening:
+            listeners = list(self._listeners.items())
+        for listener, tell in listeners:
             tell(listener, transition)

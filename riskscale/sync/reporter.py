@@ -11,7 +11,7 @@ from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
 from riskscale.breaker import calls
 from riskscale.breaker.policy import BreakerPolicy
-from riskscale.breaker.replica import Permit
+from riskscale.breaker.replica import Permit, log
 from riskscale.breaker.replicas import Replicas
 from riskscale.breaker.shared import ANSWER_US, SharedReplica
 from riskscale.breaker.state import BreakerInfo, BreakerState
@@ -128,12 +128,19 @@ class Reporter(Replicas):
         self.hub.mailbox.add(replica)
 
     def _run(self) -> None:
+        has_failed = False
         while not self._is_over:
             self._wake.clear()
             for replica in self:
-                replica.look()
-                if replica.due_in <= 0:
-                    self.report(replica)
+                try:
+                    replica.look()
+                    if replica.due_in <= 0:
+                        self.report(replica)
+                except Exception as error:  # of one breaker: it must not end what all live by
+                    replica.failed(error)
+                    if not has_failed:
+                        has_failed = True
+                        log.exception("breaker %r could not report", replica.name)
             self._wake.wait(self.pause())
 
     def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> bool:

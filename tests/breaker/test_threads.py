@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from riskscale import ArgumentError, BreakerPolicy, BreakerState, CircuitOpen, StateError
+from riskscale.breaker.base import local_replica
 from riskscale.sync import CircuitBreaker, Hub
 from riskscale.sync.reporter import Reporter
 
@@ -154,6 +156,58 @@ def test_threads_recover_by_a_probe(sync_client: Any, prefix: str) -> None:
                     breaker.call(str)
                 except CircuitOpen as error:
                     time.sleep(min(error.retry_after, 0.01))
+
+
+def test_many_begin_to_listen_while_it_changes() -> None:
+    class Listener: ...
+
+    replica, heard, over = local_replica("payments", LONG), [Listener() for _ in range(200)], threading.Event()
+    for each in heard:
+        replica.listen(each, lambda *_: None)
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            late = [Listener() for _ in range(50)]
+            for each in late:
+                replica.listen(each, lambda *_: None)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(come_and_go)
+            try:
+                for _ in range(1000):
+                    replica._spread(None)
+            finally:
+                over.set()
+            coming.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_what_one_breaker_cannot_do_does_not_stop_the_others(
+    sync_client: Any, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Hub(sync_client, key_prefix=prefix) as hub:
+        bad, good = (CircuitBreaker(name=name, policy=POLICY, redis=hub) for name in ("bad", "good"))
+        bad.call(str)
+        looked: list[int] = []
+
+        def broken() -> None:
+            looked.append(1)
+            raise ZeroDivisionError
+
+        bad._replica.look = broken  # type: ignore[attr-defined]
+        while len(looked) < 3:
+            bad._replica.wake()  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        good.call(str)
+        failures(good, 3)
+        while good._replica.has_news:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        assert good.inspect().known
+    assert caplog.text.count("breaker 'bad' could not report") == 1
 
 
 def test_a_bare_client(sync_client: Any, prefix: str) -> None:
