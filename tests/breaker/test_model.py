@@ -151,3 +151,14 @@ def test_a_window_by_time_counts_nine_to_ten_tenths(steps: list[tuple[int, int]]
         live = [k for at, k in past if at - at % 100 > now - 1000]
         assert window.counts(now) == Counts(len(live), sum(k & 1 for k in live), sum(k >> 1 for k in live))
         assert {at for at, _ in past if at > now - 900} <= {at for at, _ in past if at - at % 100 > now - 1000}
+
+
+def test_who_read_the_clock_earlier_and_comes_later_takes_nothing_away() -> None:
+    window = TimeWindow(1_000_000)
+    for _ in range(50):
+        window.add(1, 10_100_001)
+    window.add(1, 10_099_999)
+    assert window.counts(10_050_000) == window.counts(10_100_002) == (51, 51, 0)
+    window.clear()
+    window.add(1, 10_000_000)
+    assert window.counts(10_100_002) == (1, 1, 0)
