@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from riskscale._core.durations import MICRO
+from riskscale._core.meter import Meter
 from riskscale.breaker._model import LocalCircuit, Step
 from riskscale.breaker.policy import BreakerPolicy
 from riskscale.breaker.state import SLOW, BreakerInfo, BreakerState, Transition, transition
@@ -61,6 +62,9 @@ class Replica:
         """Whether it knows enough to decide."""
         self.urgent = False
         """Whether there is something to tell the server at once."""
+        self.meter: Meter | None = None
+        """Of the hub; it counts changes once, however many objects there are."""
+        self._counted_state = BreakerState.CLOSED
         self.is_over = False
         """Whether nobody will hear of changes any more."""
         self._is_timed = self.rules.slow_us > 0
@@ -192,6 +196,10 @@ class Replica:
             level = logging.WARNING if transition.after is BreakerState.OPEN else logging.INFO
             words = (self.name, transition.before, transition.after, transition.reason, transition.by)
             log.log(level, "breaker %r: %s -> %s (%s, by %s)", *words)
+            if transition.after is not self._counted_state:  # and not how all others followed
+                self._counted_state = transition.after
+                if self.meter is not None:
+                    self.meter.increment("circuit_breaker_state_change", breaker=self.name)
             self._spread(transition)
 
     def _spread(self, transition: Transition | None) -> None:

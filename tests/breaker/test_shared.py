@@ -350,7 +350,7 @@ async def test_metrics_of_the_hub(client: Any, prefix: str) -> None:
 
     metrics = Counting()
     async with Hub(client, key_prefix=prefix, metrics=metrics) as hub:
-        breaker = CircuitBreaker(1, 60, "payments", redis=hub)
+        breaker, *_others = (CircuitBreaker(1, 60, "payments", redis=hub) for _ in range(3))
         await breaker.call(answer)
         await failures(breaker, 1)
         await attempts([breaker])
