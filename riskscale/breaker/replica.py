@@ -195,7 +195,7 @@ class Replica:
                 return
             level = logging.WARNING if transition.after is BreakerState.OPEN else logging.INFO
             words = (self.name, transition.before, transition.after, transition.reason, transition.by)
-            log.log(level, "breaker %r: %s -> %s (%s, by %s)", *words)
+            log.log(level, "breaker %r: %s -> %s (%r, by %s)", *words)  # a reason may be anybody's
             if transition.after is not self._counted_state:  # and not how all others followed
                 self._counted_state = transition.after
                 if self.meter is not None:

@@ -265,7 +265,7 @@ class SharedReplica(Replica):
         if not self.is_gone:
             self.is_gone = True
             if not isinstance(error, HubClosed):
-                log.warning("breaker %r decides by itself: %s: %s", self.name, type(error).__name__, error)
+                log.warning("breaker %r decides by itself: %s", self.name, type(error).__name__)
 
     def _adopt(self, snapshot: Snapshot, now_us: int) -> None:
         known, own = snapshot.known, self.own

@@ -83,7 +83,7 @@ async def test_what_a_collector_raises_is_logged_once(breaker_of: Any, caplog: p
     await failures(breaker, 1)
     await refused(breaker)
     assert caplog.text.count("metrics_callback of breaker 'payments' failed") == 1
-    assert "breaker 'payments': closed -> open (consecutive_failures, by local)" in caplog.text
+    assert "breaker 'payments': closed -> open ('consecutive_failures', by local)" in caplog.text
 
 
 async def test_one_probe_while_a_hundred_call(breaker_of: Any, clock: VirtualClock) -> None:
@@ -374,3 +374,8 @@ async def test_what_cannot_be_called_counts_as_nothing() -> None:
         await breaker.call(called)  # type: ignore[arg-type]
     called.close()
     assert caught.value.argument == "func" and breaker.state is CLOSED and (await breaker.inspect()).counts.calls == 0
+
+
+async def test_a_reason_does_not_break_the_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    await CircuitBreaker(1, 60).force_open(60, "by hand\nCRITICAL: forged")
+    assert "by hand\\nCRITICAL" in caplog.text and "\nCRITICAL" not in caplog.text
