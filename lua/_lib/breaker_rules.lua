@@ -38,6 +38,7 @@ end
 local function meet()
   if known > generation then
     take(known_state, known, known_us)
+    if state == 'half_open' and known_us == 0 and rules.half_open_us > 0 then until_us = now_us end -- it is over
     policy = mine()
     note(node, 'restored', { 0, 0, 0 }, '0')
   elseif generation == 0 then

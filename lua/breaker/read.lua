@@ -107,7 +107,8 @@ end
 local nodes = redis.call('HGETALL', NODES)
 for i = 1, #nodes, 2 do
   local seen_us, number, vote = string.match(nodes[i + 1], '^%d+|(%d+)|(%d+)|([01])$')
-  if tonumber(seen_us) > now_us - window_us then
+  local at = tonumber(seen_us)
+  if at > now_us - window_us and at <= now_us then
     replicas = replicas + 1
     if vote == '1' and tonumber(number) == generation then votes = votes + 1 end
   end

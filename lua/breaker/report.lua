@@ -225,6 +225,7 @@ end
 local function meet()
   if known > generation then
     take(known_state, known, known_us)
+    if state == 'half_open' and known_us == 0 and rules.half_open_us > 0 then until_us = now_us end -- it is over
     policy = mine()
     note(node, 'restored', { 0, 0, 0 }, '0')
   elseif generation == 0 then
@@ -312,7 +313,8 @@ local function count_votes()
   local total, fields = votes, redis.call('HGETALL', NODES)
   for i = 1, #fields, 2 do
     local seen, number, vote = string.match(fields[i + 1], '^%d+|(%d+)|(%d+)|([01])$')
-    local counts_still = tonumber(number) == generation and tonumber(seen) > now_us - rules.window_us
+    local at = tonumber(seen)
+    local counts_still = tonumber(number) == generation and at > now_us - rules.window_us and at <= now_us
     if fields[i] ~= node and vote == '1' and counts_still then total = total + 1 end
   end
   return total

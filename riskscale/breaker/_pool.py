@@ -34,6 +34,8 @@ class Pool(Circuit):
         """Learn of a replica what may have been lost here; one that knows nothing makes no more than a beginning."""
         if known.generation > self.generation:
             self.take(known, step.now_us)
+            if known.state is BreakerState.HALF_OPEN and not known.remaining_us and step.rules.half_open_us:
+                self.until_us = step.now_us  # it is over
             self._note(step, "restored")
         elif not self.generation:
             self.take(Known(1), step.now_us)
@@ -90,7 +92,8 @@ class Pool(Circuit):
         return self.window(window_us, now_us)
 
     def _votes(self, step: Step) -> int:
-        since = step.now_us - step.rules.window_us
+        since, now_us = step.now_us - step.rules.window_us, step.now_us
         return sum(
-            each.votes and each.generation == self.generation and each.seen_us > since for each in self.nodes.values()
+            each.votes and each.generation == self.generation and since < each.seen_us <= now_us
+            for each in self.nodes.values()
         )

@@ -32,7 +32,9 @@ class BaseCircuitBreaker:
         self._is_counted = metrics_callback is not None or meter is not None
         self._has_failed_to_count = False
         self._counted_state = replica.state
-        if self._is_counted:
+        if meter is not None:
+            replica.meter = meter
+        if metrics_callback is not None:
             replica.listen(self, type(self)._count_change)
 
     @property
@@ -89,11 +91,14 @@ class BaseCircuitBreaker:
     def _count_change(self, transition: Transition | None) -> None:
         if transition is not None and transition.after is not self._counted_state:  # and not how all others followed
             self._counted_state = transition.after
-            self._count("circuit_breaker_state_change")
+            self._call_back("circuit_breaker_state_change")
 
     def _count(self, metric: str) -> None:
         if self._meter is not None:
             self._meter.increment(metric, breaker=self.name)
+        self._call_back(metric)
+
+    def _call_back(self, metric: str) -> None:
         if self._callback is not None:
             try:
                 self._callback(metric, self.name)
@@ -150,6 +155,12 @@ def policy_of(
 def local_replica(name: str | None, policy: BreakerPolicy) -> Replica:
     """Of a breaker that nobody shares."""
     return Replica("default" if name is None else check_name(name, "name"), policy, "local")
+
+
+def check_callable(func: object) -> None:
+    """ArgumentError unless it is."""
+    if not callable(func):
+        raise ArgumentError("func", f"must be callable, not {type(func).__name__}")
 
 
 def check_force(length: Duration, reason: str) -> int:

@@ -15,6 +15,7 @@ from riskscale.breaker.base import (
     BaseCircuitBreaker,
     Entered,
     MetricsCallback,
+    check_callable,
     check_force,
     check_reason,
     local_replica,
@@ -85,8 +86,10 @@ class CircuitBreaker(BaseCircuitBreaker):
         """``func(*args, **kwargs)``, awaited if it gives something to await, and what it returns.
 
         Raises:
+            ArgumentError: ``func`` cannot be called, as what a coroutine function returns.
             CircuitOpen: it was refused, and not called.
         """
+        check_callable(func)
         permit = self._replica.enter_closed() or await self._enter()
         try:
             result = func(*args, **kwargs)

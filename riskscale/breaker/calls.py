@@ -11,6 +11,7 @@ from riskscale._core.durations import MICRO
 from riskscale.breaker._model import Admission, Item, Known
 from riskscale.breaker.policy import Rules
 from riskscale.breaker.state import ADMITTING, BreakerInfo, BreakerState, Counts, Transition, transition
+from riskscale.errors import StateError
 
 SNAPSHOT = 14
 KINDS = {None: "back", 0: "success", 1: "failure", 2: "slow", 3: "slow_failure"}
@@ -156,8 +157,11 @@ def _known(known: Known) -> tuple[int, str, int]:
 
 
 def _info(name: str, reply: Sequence[Any]) -> BreakerInfo:
-    snapshot = Snapshot.of(reply[1 : 1 + SNAPSHOT])
-    calls, failures, slow, probes, replicas, votes = reply[1 + SNAPSHOT :]
+    try:
+        snapshot = Snapshot.of(reply[1 : 1 + SNAPSHOT])
+        calls, failures, slow, probes, replicas, votes = reply[1 + SNAPSHOT :]
+    except ValueError:
+        raise StateError("a key of the breaker holds what no release writes that this one knows") from None
     changed = snapshot.state not in ADMITTING or snapshot.reason
     return BreakerInfo(
         known=snapshot.generation > 0,

@@ -17,8 +17,8 @@ class BaseEvents:
 
     def __init__(self, replica: Replica) -> None:
         self._seen: deque[Transition] = deque(maxlen=MOST)
-        self._is_over = False
         replica.listen(self, type(self)._put)
+        self._is_over = replica.is_over
 
     def _put(self, transition: Transition | None) -> None:
         if transition is None:

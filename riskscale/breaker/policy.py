@@ -136,6 +136,10 @@ class BreakerPolicy:
                 raise ArgumentError(name, "must be a tuple of kinds of Exception (others cut a call short)")
         if self.failure_result is not None and not callable(self.failure_result):
             raise ArgumentError("failure_result", "must be callable")
+        try:
+            hash(self.failure_result)
+        except TypeError:
+            raise ArgumentError("failure_result", "must be hashable: a hub has one replica of each policy") from None
 
     def _check_that_it_can_trip(self, rules: Rules) -> None:
         by_rate = rules.failure_ppm or rules.slow_ppm

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from riskscale._core.durations import MICRO
+from riskscale._core.meter import Meter
 from riskscale.breaker._model import LocalCircuit, Step
 from riskscale.breaker.policy import BreakerPolicy
 from riskscale.breaker.state import SLOW, BreakerInfo, BreakerState, Transition, transition
@@ -55,11 +56,17 @@ class Replica:
         window = TimeWindow(self.rules.window_us) if policy.window_calls is None else CountWindow(policy.window_calls)
         self.own = LocalCircuit(window, self._changed)
         self._listeners: weakref.WeakKeyDictionary[Any, Tell] = weakref.WeakKeyDictionary()
+        self._listening = threading.Lock()
         self._by, self._monotonic = by, monotonic
         self.is_ready = True
         """Whether it knows enough to decide."""
         self.urgent = False
         """Whether there is something to tell the server at once."""
+        self.meter: Meter | None = None
+        """Of the hub; it counts changes once, however many objects there are."""
+        self._counted_state = BreakerState.CLOSED
+        self.is_over = False
+        """Whether nobody will hear of changes any more."""
         self._is_timed = self.rules.slow_us > 0
         self._permit = Permit(0, 0)
         """Of the present generation, where nobody asks when a call began."""
@@ -79,7 +86,8 @@ class Replica:
 
     def listen(self, listener: Any, tell: Tell) -> None:
         """``tell(listener, transition)`` of every change, for as long as somebody else holds ``listener``."""
-        self._listeners[listener] = tell
+        with self._listening:
+            self._listeners[listener] = tell
 
     def enter_closed(self) -> Permit | None:
         """A permit for one call, if that is as simple as it mostly is; None: :meth:`enter`."""
@@ -187,9 +195,15 @@ class Replica:
                 return
             level = logging.WARNING if transition.after is BreakerState.OPEN else logging.INFO
             words = (self.name, transition.before, transition.after, transition.reason, transition.by)
-            log.log(level, "breaker %r: %s -> %s (%s, by %s)", *words)
+            log.log(level, "breaker %r: %s -> %s (%r, by %s)", *words)  # a reason may be anybody's
+            if transition.after is not self._counted_state:  # and not how all others followed
+                self._counted_state = transition.after
+                if self.meter is not None:
+                    self.meter.increment("circuit_breaker_state_change", breaker=self.name)
             self._spread(transition)
 
     def _spread(self, transition: Transition | None) -> None:
-        for listener, tell in list(self._listeners.items()):
+        with self._listening:
+            listeners = list(self._listeners.items())
+        for listener, tell in listeners:
             tell(listener, transition)

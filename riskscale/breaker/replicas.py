@@ -43,6 +43,11 @@ class Replicas:
         """Before its first call."""
         raise NotImplementedError
 
+    def end(self) -> None:
+        """The hub is closed, or about to be."""
+        for replica in self:
+            replica.end()
+
     def pause(self) -> float:
         """Seconds until the next report is due."""
         return max(0.0, min((each.due_in for each in self), default=60.0))

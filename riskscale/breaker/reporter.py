@@ -65,6 +65,7 @@ class Link:
 
     async def force(self, state: BreakerState, length_us: int, reason: str) -> None:
         """Change it by hand, for all."""
+        self._reporter.start()
         self.replica.told(await self._hub.run(self.replica.forcing(state, length_us, reason)))
 
 
@@ -84,7 +85,9 @@ class Reporter(Replicas):
 
     def start(self) -> None:
         """Begin, unless it has, or nothing may outlive a call."""
-        if self.hub.lasting and self._task is None:
+        if self.hub._closing:
+            self.end()
+        elif self.hub.lasting and self._task is None:
             self.hub._leases.add(self)
             self.hub.mailbox.subscribe()
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -103,8 +106,9 @@ class Reporter(Replicas):
         if self._reports:
             await asyncio.wait(self._reports.values())
         for replica in self:
-            if replica.has_news and (call := replica.report()):
-                await self._send(replica, call, last=True)
+            while replica.has_news and (call := replica.report()):
+                if not await self._send(replica, call, last=True):
+                    break
 
     async def aclose(self) -> None:
         """With the hub."""
@@ -112,8 +116,7 @@ class Reporter(Replicas):
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
-        for replica in self:
-            replica.end()
+        self.end()
 
     def _enlist(self, replica: SharedReplica) -> None:
         replica.wake = self._wake.set
@@ -138,7 +141,8 @@ class Reporter(Replicas):
             del self._reports[replica]
             self._wake.set()
 
-    async def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> None:
+    async def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> bool:
+        """Whether there was a reply."""
         try:
             async with asyncio.timeout(ANSWER_US / MICRO):
                 snapshot = await (self.hub.ask(call) if last else self.hub.run(call))
@@ -151,3 +155,5 @@ class Reporter(Replicas):
             raise
         else:
             replica.reported(snapshot)
+            return True
+        return False

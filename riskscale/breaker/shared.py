@@ -129,8 +129,9 @@ class SharedReplica(Replica):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a call should wait for the reply to a report."""
-        return self.is_reporting or self.due_in <= 0
+        """Whether a call should wait for the reply to a report; not for one that is overdue."""
+        sent_us = self._sent_us
+        return self.due_in <= 0 if sent_us is None else self._now_us() - sent_us <= ANSWER_US
 
     @property
     def has_news(self) -> bool:
@@ -241,7 +242,7 @@ class SharedReplica(Replica):
 
     def end(self) -> None:
         """Nothing more will come: from now on it is alone."""
-        self.is_gone = self.is_ready = True
+        self.is_over = self.is_gone = self.is_ready = True
         self._spread(None)
 
     def _answered(self, snapshot: Snapshot, now_us: int) -> None:
@@ -264,15 +265,19 @@ class SharedReplica(Replica):
         if not self.is_gone:
             self.is_gone = True
             if not isinstance(error, HubClosed):
-                log.warning("breaker %r decides by itself: %s: %s", self.name, type(error).__name__, error)
+                log.warning("breaker %r decides by itself: %s", self.name, type(error).__name__)
 
     def _adopt(self, snapshot: Snapshot, now_us: int) -> None:
         known, own = snapshot.known, self.own
         if known.generation < self._known.generation:
             return
         is_newer = known.generation > self._known.generation
-        if is_newer or (self.has_diverged and known.state is not BreakerState.CLOSED):
-            is_news = is_newer and self._known.generation and snapshot.reason != "restored"
+        is_first = not self._known.generation
+        if is_first and self.has_diverged and own.state not in ADMITTING and known.state is BreakerState.CLOSED:
+            self._urge()  # it opened before it had heard of any state: the next report, of this one, opens all
+            is_newer = False
+        elif is_newer or (self.has_diverged and known.state is not BreakerState.CLOSED):
+            is_news = is_newer and not is_first and snapshot.reason != "restored"
             if is_news or own.state is not known.state:
                 self._news.append(snapshot.transition(self.name))
             own.take(known, now_us)

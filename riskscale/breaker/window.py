@@ -98,7 +98,8 @@ class TimeWindow:
         self._until = 0
 
     def _advance(self, now_us: int) -> None:
-        """Begin another slice, and drop those that are too old."""
+        """Begin another slice, and drop those that are too old. A thread that read the clock earlier may come later."""
+        now_us = max(now_us, self._from)
         slices = {at: each for at, each in self._slices.items() if now_us - self.window_us < at <= now_us}
         self._from = now_us - now_us % self._width
         self._newest = slices.setdefault(self._from, [0, 0, 0])

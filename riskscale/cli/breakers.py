@@ -30,7 +30,7 @@ COLUMNS = ("name", "state", "left", "since", "reason", "by", "calls", "failures"
 
 @app.command("list")
 def list_(redis: Url, key_prefix: KeyPrefix = "", as_json: AsJson = False) -> None:
-    """Every breaker that was in use within the last hour."""
+    """Every breaker that was in use within the last two hours."""
     with connected_hub(redis, key_prefix) as hub:
         names = sorted(keyspace.found(hub, [admin.pattern(hub.root)], partial(admin.breaker_name, hub.root)))
         shown = list(keyspace.inspected(names, partial(_read, hub), str))

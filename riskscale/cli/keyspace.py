@@ -44,8 +44,8 @@ def inspected(items: Iterable[T], look: Callable[[T], R], name: Callable[[T], st
     for item in items:
         try:
             yield item, look(item)
-        except StateError:
+        except (StateError, ValueError, OverflowError):
             foreign.append(name(item))
     if foreign:
         keys = "1 name has keys" if len(foreign) == 1 else f"{len(foreign)} names have keys"
-        print(f"riskscale: left out: {keys} of another type, as {one_line(foreign[0])}", file=sys.stderr)
+        print(f"riskscale: left out: {keys} of another type or content, as {one_line(foreign[0])}", file=sys.stderr)

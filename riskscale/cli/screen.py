@@ -12,6 +12,7 @@ from rich.text import Text
 from riskscale.cli.errors import printable
 
 PIPE_WIDTH = 160
+LAST = int(datetime.max.replace(microsecond=0, tzinfo=UTC).timestamp())
 
 
 class _Console(Console):
@@ -37,7 +38,7 @@ def one_line(text: str) -> str:
 
 def when(at_us: int) -> str:
     """A time for people, in UTC, to the second."""
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return _moment(at_us // 1_000_000).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def iso(at_us: int | None) -> str | None:
@@ -45,4 +46,9 @@ def iso(at_us: int | None) -> str | None:
     if at_us is None:
         return None
     whole, rest = divmod(at_us, 1_000_000)
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (f".{rest:06d}Z" if rest else "Z")
+    return _moment(whole).strftime("%Y-%m-%dT%H:%M:%S") + (f".{rest:06d}Z" if rest else "Z")
+
+
+def _moment(at: int) -> datetime:
+    """A key may say anything: what lies beyond the calendar is at its end."""
+    return datetime.fromtimestamp(min(max(0, at), LAST), UTC)

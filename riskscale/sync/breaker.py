@@ -14,6 +14,7 @@ from riskscale.breaker.base import (
     BaseCircuitBreaker,
     Entered,
     MetricsCallback,
+    check_callable,
     check_force,
     check_reason,
     local_replica,
@@ -76,11 +77,16 @@ class CircuitBreaker(BaseCircuitBreaker):
         self._entered = Entered()
 
     def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """``func(*args, **kwargs)``, and what it returns; see :meth:`riskscale.CircuitBreaker.call`."""
+        """``func(*args, **kwargs)``, and what it returns; see :meth:`riskscale.CircuitBreaker.call`.
+
+        Raises:
+            ArgumentError: ``func`` cannot be called, or gives something to await.
+        """
+        check_callable(func)
         permit = self._replica.enter_closed() or self._enter()
         try:
             result = func(*args, **kwargs)
-            failed = self._is_bad(result)
+            failed = None if hasattr(result, "__await__") else self._is_bad(result)
         except BaseException as error:
             self._leave(permit, self._is_failure(error))
             if isinstance(error, Exception):
@@ -89,6 +95,10 @@ class CircuitBreaker(BaseCircuitBreaker):
         self._leave(permit, failed)
         if self._replica.urgent:
             self._flush()
+        if failed is None:  # nothing has been tried yet
+            if inspect.iscoroutine(result):
+                result.close()
+            raise ArgumentError("func", "must not give something to await: that is for riskscale.CircuitBreaker")
         return result
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
 from riskscale.breaker import calls
 from riskscale.breaker.policy import BreakerPolicy
-from riskscale.breaker.replica import Permit
+from riskscale.breaker.replica import Permit, log
 from riskscale.breaker.replicas import Replicas
 from riskscale.breaker.shared import ANSWER_US, SharedReplica
 from riskscale.breaker.state import BreakerInfo, BreakerState
@@ -61,6 +61,7 @@ class Link:
 
     def force(self, state: BreakerState, length_us: int, reason: str) -> None:
         """Change it by hand, for all."""
+        self._reporter.start()
         self.replica.told(self._hub.run(self.replica.forcing(state, length_us, reason)))
 
 
@@ -83,6 +84,9 @@ class Reporter(Replicas):
 
     def start(self) -> None:
         """Begin, unless it has, or nothing may outlive a call."""
+        if self.hub._closing:
+            self.end()
+            return
         with self._mutex:
             if not self.hub.lasting or self._thread is not None:
                 return
@@ -104,14 +108,14 @@ class Reporter(Replicas):
         """The hub closes: what was not reported yet."""
         self._stop()
         for replica in self:
-            if replica.has_news and (call := replica.report()):
-                self._send(replica, call, last=True)
+            while replica.has_news and (call := replica.report()):
+                if not self._send(replica, call, last=True):
+                    break
 
     def close(self) -> None:
         """With the hub."""
         self._stop()
-        for replica in self:
-            replica.end()
+        self.end()
 
     def _stop(self) -> None:
         self._is_over = True
@@ -124,15 +128,23 @@ class Reporter(Replicas):
         self.hub.mailbox.add(replica)
 
     def _run(self) -> None:
+        has_failed = False
         while not self._is_over:
             self._wake.clear()
             for replica in self:
-                replica.look()
-                if replica.due_in <= 0:
-                    self.report(replica)
+                try:
+                    replica.look()
+                    if replica.due_in <= 0:
+                        self.report(replica)
+                except Exception as error:  # of one breaker: it must not end what all live by
+                    replica.failed(error)
+                    if not has_failed:
+                        has_failed = True
+                        log.exception("breaker %r could not report", replica.name)
             self._wake.wait(self.pause())
 
-    def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> None:
+    def _send(self, replica: SharedReplica, call: Call[calls.Snapshot], *, last: bool = False) -> bool:
+        """Whether there was a reply."""
         try:
             snapshot = self.hub._run(call) if last else self.hub.run(call)
         except HubClosed:
@@ -144,6 +156,8 @@ class Reporter(Replicas):
             raise
         else:
             replica.reported(snapshot)
+            return True
         finally:
             with self._answered:
                 self._answered.notify_all()
+        return False

@@ -206,7 +206,7 @@ class BreakerMachine(RuleBasedStateMachine):
         window_us = model.policy.window_us if model.policy else 60 * SECOND
         half_open = model.state is BreakerState.HALF_OPEN
         since = self.now - window_us
-        seen = [each for each in model.nodes.values() if each.seen_us > since]
+        seen = [each for each in model.nodes.values() if since < each.seen_us <= self.now]
         votes = sum(each.votes and each.generation == model.generation for each in seen)
         counts = model.trial if half_open else model.window(window_us, self.now)
         assert reply[15:] == [*counts, len(model.probes), len(seen), votes]

@@ -83,7 +83,7 @@ async def test_what_a_collector_raises_is_logged_once(breaker_of: Any, caplog: p
     await failures(breaker, 1)
     await refused(breaker)
     assert caplog.text.count("metrics_callback of breaker 'payments' failed") == 1
-    assert "breaker 'payments': closed -> open (consecutive_failures, by local)" in caplog.text
+    assert "breaker 'payments': closed -> open ('consecutive_failures', by local)" in caplog.text
 
 
 async def test_one_probe_while_a_hundred_call(breaker_of: Any, clock: VirtualClock) -> None:
@@ -365,3 +365,17 @@ def test_the_error_pickles() -> None:
     error = CircuitOpen("payments", 2.5)
     again = pickle.loads(pickle.dumps(error))
     assert (again.name, again.retry_after, str(again)) == ("payments", 2.5, str(error))
+
+
+async def test_what_cannot_be_called_counts_as_nothing() -> None:
+    breaker = CircuitBreaker(1, 60)
+    called = asyncio.sleep(0)
+    with pytest.raises(ArgumentError) as caught:
+        await breaker.call(called)  # type: ignore[arg-type]
+    called.close()
+    assert caught.value.argument == "func" and breaker.state is CLOSED and (await breaker.inspect()).counts.calls == 0
+
+
+async def test_a_reason_does_not_break_the_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    await CircuitBreaker(1, 60).force_open(60, "by hand\nCRITICAL: forged")
+    assert "by hand\\nCRITICAL" in caplog.text and "\nCRITICAL" not in caplog.text

@@ -151,3 +151,34 @@ def test_a_window_by_time_counts_nine_to_ten_tenths(steps: list[tuple[int, int]]
         live = [k for at, k in past if at - at % 100 > now - 1000]
         assert window.counts(now) == Counts(len(live), sum(k & 1 for k in live), sum(k >> 1 for k in live))
         assert {at for at, _ in past if at > now - 900} <= {at for at, _ in past if at - at % 100 > now - 1000}
+
+
+def test_who_read_the_clock_earlier_and_comes_later_takes_nothing_away() -> None:
+    window = TimeWindow(1_000_000)
+    for _ in range(50):
+        window.add(1, 10_100_001)
+    window.add(1, 10_099_999)
+    assert window.counts(10_050_000) == window.counts(10_100_002) == (51, 51, 0)
+    window.clear()
+    window.add(1, 10_000_000)
+    assert window.counts(10_100_002) == (1, 1, 0)
+
+
+def test_a_vote_from_a_time_that_the_clock_took_back(pair: BreakerMachine) -> None:
+    pair.reports(Step(QUORUM, pair.now, "a"), 1, Known())
+    pair.reports(Step(QUORUM, pair.now, "a"), 2, known(pair), run=3, votes=True)
+    pair.now -= 60 * SECOND
+    pair.read_shows_the_model()
+    pair.reports(Step(QUORUM, pair.now, "b"), 1, known(pair), run=3, votes=True)
+    assert pair.model.state is BreakerState.CLOSED, "nobody knows when it was cast"
+    pair.reports(Step(QUORUM, pair.now, "a"), 3, known(pair), run=3, votes=True)
+    assert pair.model.state is BreakerState.OPEN
+
+
+@pytest.mark.parametrize("limit_us", [0, 20 * SECOND])
+def test_a_restored_half_open_state_with_no_time_left_is_over(pair: BreakerMachine, limit_us: int) -> None:
+    step = Step(RULES._replace(half_open_us=limit_us), pair.now, "a")
+    pair.reports(step, 1, Known(7, BreakerState.HALF_OPEN, 0))
+    pair.read_shows_the_model()
+    assert pair.model.state is (BreakerState.OPEN if limit_us else BreakerState.HALF_OPEN)
+    assert pair.model.reason == ("half_open_timeout" if limit_us else "restored")

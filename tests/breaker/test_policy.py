@@ -94,3 +94,15 @@ def test_numbers() -> None:
     assert rules.failure_ppm == 333_333 and rules.slow_ppm == 1_000_000 and rules.slow_us == 250_000
     assert rules.open_us == 2_000_000 and rules.growth_pct == 150 and rules.consecutive == 0
     assert "failure_ppm=333333" in str(rules)
+
+
+def test_a_judge_must_be_hashable() -> None:
+    class Judge:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, result: object) -> bool:
+            return result is None
+
+    with pytest.raises(ArgumentError) as caught:
+        BreakerPolicy(consecutive_failures=1, failure_result=Judge())
+    assert caught.value.argument == "failure_result"

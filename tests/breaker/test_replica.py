@@ -119,6 +119,26 @@ def test_it_reports_at_once_after_so_many_failures_or_when_it_opens(bench: Bench
     assert bench.report()["run"] == 3, "it has not got over it"
 
 
+def test_what_opened_before_the_first_contact_opens_all() -> None:
+    bench = Bench()
+    bench.call(True, True, True)
+    bench.sends()
+    bench.replica.failed(LOST)
+    bench.now += 1
+    assert bench.report()["known"][0] == 0
+    assert bench.replica.state is BreakerState.OPEN and bench.replica.due_in == 0
+    words = bench.report()
+    assert (words["run"], words["votes"], words["known"]) == (3, 1, (1, "closed", 0))
+
+
+def test_what_opened_before_the_first_contact_follows_one_that_is_open() -> None:
+    bench = Bench()
+    bench.call(True, True, True)
+    bench.force(BreakerState.OPEN, 60)
+    bench.report()
+    assert bench.replica.state is BreakerState.OPEN and bench.replica.remaining == 60
+
+
 def opened(bench: Bench, seconds: int = 10) -> None:
     bench.force(BreakerState.OPEN, seconds)
     bench.replica.told(bench.says())
@@ -195,6 +215,17 @@ def test_a_server_that_does_not_answer_counts_as_gone(bench: Bench) -> None:
     bench.sends()
     bench.now += 10
     assert bench.replica.enter() is not None, "its report has been under way for longer than a second"
+
+
+def test_no_call_waits_for_a_report_that_is_overdue() -> None:
+    bench = Bench()
+    assert bench.replica.is_stale
+    bench.sends()
+    assert bench.replica.is_stale, "the reply may come any moment"
+    bench.now += 1.1
+    assert not bench.replica.is_stale
+    bench.replica.failed(LOST)
+    assert not bench.replica.is_stale
 
 
 def test_messages(bench: Bench) -> None:

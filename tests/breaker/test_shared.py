@@ -274,7 +274,7 @@ async def test_a_key_of_another_kind_never_disturbs_a_call(
         assert admitted(await attempts([breaker])) == 0
         with pytest.raises(StateError):
             await breaker.inspect()
-    assert "decides by itself: StateError" in caplog.text
+    assert re.search("decides by itself: StateError$", caplog.text, re.MULTILINE), "an error's text may hold an address"
 
 
 @pytest.mark.parametrize("options", [{"decode_responses": True}, {"protocol": 2}, {"protocol": 3}])
@@ -350,7 +350,7 @@ async def test_metrics_of_the_hub(client: Any, prefix: str) -> None:
 
     metrics = Counting()
     async with Hub(client, key_prefix=prefix, metrics=metrics) as hub:
-        breaker = CircuitBreaker(1, 60, "payments", redis=hub)
+        breaker, *_others = (CircuitBreaker(1, 60, "payments", redis=hub) for _ in range(3))
         await breaker.call(answer)
         await failures(breaker, 1)
         await attempts([breaker])

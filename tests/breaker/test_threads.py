@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 
 from riskscale import ArgumentError, BreakerPolicy, BreakerState, CircuitOpen, StateError
+from riskscale.breaker.base import local_replica
 from riskscale.sync import CircuitBreaker, Hub
+from riskscale.sync.reporter import Reporter
 
 CLOSED, OPEN = BreakerState.CLOSED, BreakerState.OPEN
 POLICY = BreakerPolicy(consecutive_failures=3, open_seconds=0.05, refresh_seconds=0.02)
@@ -105,6 +109,17 @@ def test_a_block_a_decorator_and_events() -> None:
         breaker(later)
 
 
+def test_what_cannot_be_tried_counts_as_nothing() -> None:
+    breaker = CircuitBreaker(1, 60)
+
+    async def later() -> None: ...
+
+    for func in (None, later, lambda: asyncio.Future(loop=loop)):
+        with closing(asyncio.new_event_loop()) as loop, pytest.raises(ArgumentError) as caught:
+            breaker.call(func)  # type: ignore[arg-type]
+        assert caught.value.argument == "func" and breaker.inspect().counts == (0, 0, 0)
+
+
 def test_replicas_in_threads(sync_client: Any, prefix: str) -> None:
     before = set(threading.enumerate())
     with Hub(sync_client, key_prefix=prefix) as one_hub, Hub(sync_client, key_prefix=prefix) as two_hub:
@@ -143,6 +158,58 @@ def test_threads_recover_by_a_probe(sync_client: Any, prefix: str) -> None:
                     time.sleep(min(error.retry_after, 0.01))
 
 
+def test_many_begin_to_listen_while_it_changes() -> None:
+    class Listener: ...
+
+    replica, heard, over = local_replica("payments", LONG), [Listener() for _ in range(200)], threading.Event()
+    for each in heard:
+        replica.listen(each, lambda *_: None)
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            late = [Listener() for _ in range(50)]
+            for each in late:
+                replica.listen(each, lambda *_: None)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(come_and_go)
+            try:
+                for _ in range(1000):
+                    replica._spread(None)
+            finally:
+                over.set()
+            coming.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_what_one_breaker_cannot_do_does_not_stop_the_others(
+    sync_client: Any, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Hub(sync_client, key_prefix=prefix) as hub:
+        bad, good = (CircuitBreaker(name=name, policy=POLICY, redis=hub) for name in ("bad", "good"))
+        bad.call(str)
+        looked: list[int] = []
+
+        def broken() -> None:
+            looked.append(1)
+            raise ZeroDivisionError
+
+        bad._replica.look = broken  # type: ignore[attr-defined]
+        while len(looked) < 3:
+            bad._replica.wake()  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        good.call(str)
+        failures(good, 3)
+        while good._replica.has_news:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        assert good.inspect().known
+    assert caplog.text.count("breaker 'bad' could not report") == 1
+
+
 def test_a_bare_client(sync_client: Any, prefix: str) -> None:
     before = set(threading.enumerate())
     hubs = [Hub(sync_client, key_prefix=prefix) for _ in range(2)]
@@ -153,3 +220,31 @@ def test_a_bare_client(sync_client: Any, prefix: str) -> None:
     failures(one, 3)
     assert set(threading.enumerate()) <= before and two.inspect().state is OPEN
     assert CircuitBreaker(3, 60, "x", redis=sync_client).name == "x"
+
+
+def test_a_silent_server_costs_the_first_call_alone(sync_client: Any, prefix: str) -> None:
+    """Of a client without a time-out: the thread hangs in its report for as long as the connection."""
+    now, answers = [0.0], threading.Event()
+
+    def silent(*_: Any) -> None:
+        answers.wait(30)
+        raise ConnectionError
+
+    with Hub(sync_client, key_prefix=prefix) as hub:
+        hub.monotonic = lambda: now[0]
+        breaker = CircuitBreaker(name="payments", policy=LONG, redis=hub)
+        replica = breaker._replica
+        hub.run = silent  # type: ignore[method-assign, assignment]
+        hub.part(Reporter).start()
+        while not replica.is_reporting:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        now[0] += 1.1
+        waits: list[object] = []
+        condition = hub.part(Reporter)._answered
+        condition.wait_for = lambda *words: waits.append(words)  # type: ignore[method-assign, assignment, return-value]
+        assert [breaker.call(str) for _ in range(3)] == [""] * 3 and not waits
+        failures(breaker, 3)
+        with pytest.raises(CircuitOpen):
+            breaker.call(str)
+        del hub.run
+        answers.set()

@@ -87,6 +87,21 @@ def test_list(hub: Hub, listing: Run) -> None:
     assert "consecutive_failures" in shown.out and "quiet" in shown.out
 
 
+def test_what_one_hash_says_does_not_hide_the_others(hub: Hub, listing: Run, breakers: Run) -> None:
+    for name in ("odd", "far", "good"):
+        used(hub, name).force_open(60, "by hand")
+    hub.client.hset(f"{hub.key('odd')}:breaker", "state", "degraded")
+    hub.client.hset(f"{hub.key('far')}:breaker", "since_us", 10**18)
+    for words in ((), ("--json",)):
+        seen = listing(*words)
+        assert seen.code == 0 and "good" in seen.out and "far" in seen.out and "odd" not in seen.out
+        assert "1 name has keys of another type or content, as odd" in seen.err
+        shown = breakers("show", "far", *words)
+        assert shown.code == 0 and "9999-12-31" in shown.out
+        refused = breakers("show", "odd", *words)
+        assert refused.code == 2 and refused.err.count("\n") == 1 and "Traceback" not in refused.err
+
+
 def test_show(hub: Hub, breakers: Run) -> None:
     unknown = breakers("show", HOSTILE)
     assert unknown.code == 1 and unknown.out.endswith(": unknown\n") and "\x1b" not in unknown.out
