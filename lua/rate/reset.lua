@@ -34,7 +34,8 @@ if ARGV[1] ~= '' and not integer(ARGV[1], 0, 4503599627370496) then
 end
 local is_ours, reply = {}, {}
 for i = 1, #KEYS do
-  local role, size = string.match(KEYS[i], ':(%a+)$')
+  local role = string.match(KEYS[i], ':(%a+)$')
+  local size
   if role == 'reservations' then size = redis.pcall('HLEN', KEYS[i])
   elseif role == 'starts' then size = redis.pcall('ZCARD', KEYS[i])
   else size = redis.pcall('STRLEN', KEYS[i]) end
