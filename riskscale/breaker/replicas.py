@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 from riskscale._core.base import BaseHub
 from riskscale._core.keys import check_name
@@ -10,11 +13,14 @@ from riskscale._core.mailbox import BREAKERS, channel
 from riskscale.breaker.calls import BreakerKeys
 from riskscale.breaker.policy import BreakerPolicy
 from riskscale.breaker.shared import SharedReplica
-from riskscale.errors import ArgumentError
+from riskscale.errors import ArgumentError, StateError
 
 
 class Replicas:
     """What the asyncio reporter shares with the blocking one."""
+
+    _wake: Any
+    """An event of the reporter's kind."""
 
     def __init__(self, hub: BaseHub) -> None:
         self._base_hub = hub
@@ -36,12 +42,30 @@ class Replicas:
             return known
         keys = BreakerKeys.of(hub.key(name))
         made = SharedReplica(name, policy, keys, self.channel, hub.monotonic, inline=not hub.lasting)
+        made.wake = partial(self._look_after, made)
         self._enlist(made)
         return self._replicas.setdefault((name, policy), made)
 
     def _enlist(self, replica: SharedReplica) -> None:
         """Before its first call."""
         raise NotImplementedError
+
+    def _look_after(self, replica: SharedReplica) -> None:
+        """It has something to do at once."""
+        if self.is_home:
+            self._wake.set()
+        else:
+            replica.strand()
+
+    @property
+    def is_home(self) -> bool:
+        """Whether this is where its reports come from: nothing that runs in the background survives a fork."""
+        return os.getpid() == self._base_hub._pid
+
+    def check_home(self) -> None:
+        """StateError where no change would ever be told or heard."""
+        if not self.is_home:
+            raise StateError("a hub's breakers are of the process and event loop that first used it; make one for each")
 
     def end(self) -> None:
         """The hub is closed, or about to be."""
