@@ -12,8 +12,12 @@ from riskscale._core.keys import check_name
 from riskscale._core.mailbox import BREAKERS, channel
 from riskscale.breaker.calls import BreakerKeys
 from riskscale.breaker.policy import BreakerPolicy
+from riskscale.breaker.replica import log
 from riskscale.breaker.shared import SharedReplica
 from riskscale.errors import ArgumentError, StateError
+
+MOST_OF_A_NAME = 16
+"""Replicas; more are a mistake, since they stay for as long as the hub."""
 
 
 class Replicas:
@@ -25,6 +29,7 @@ class Replicas:
     def __init__(self, hub: BaseHub) -> None:
         self._base_hub = hub
         self._replicas: dict[tuple[str, BreakerPolicy], SharedReplica] = {}
+        self._crowded: set[str] = set()
         self.channel = channel(hub.root, BREAKERS)
 
     def __iter__(self) -> Iterator[SharedReplica]:
@@ -44,11 +49,18 @@ class Replicas:
         made = SharedReplica(name, policy, keys, self.channel, hub.monotonic, inline=not hub.lasting)
         made.wake = partial(self._look_after, made)
         self._enlist(made)
+        self._watch_for_many(name)
         return self._replicas.setdefault((name, policy), made)
 
     def _enlist(self, replica: SharedReplica) -> None:
         """Before its first call."""
         raise NotImplementedError
+
+    def _watch_for_many(self, name: str) -> None:
+        if name not in self._crowded and sum(each.name == name for each in self) >= MOST_OF_A_NAME:
+            self._crowded.add(name)
+            message = "breaker %r has more than %d policies, and all are kept: is a failure_result made anew each time?"
+            log.warning(message, name, MOST_OF_A_NAME)
 
     def _look_after(self, replica: SharedReplica) -> None:
         """It has something to do at once."""
