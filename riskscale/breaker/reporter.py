@@ -25,14 +25,17 @@ class Link:
         self._reporter, self._hub = reporter, reporter.hub
 
     def start(self) -> None:
-        """Report and hear in the background from now on, where there is one."""
+        """Report and hear in the background from now on, where there is one; StateError where it cannot."""
+        self._reporter.check_home()
         self._reporter.start()
 
     async def refresh(self) -> None:
         """Before a call, where the replica knows too little to decide it: at the start; without a background, every so
         often."""
         self._reporter.start()
-        if self.replica.is_stale:
+        if not self._reporter.is_home:
+            self.replica.strand()
+        elif self.replica.is_stale:
             await asyncio.wait({self._reporter.begin(self.replica)})
 
     async def flush(self) -> None:
@@ -65,7 +68,7 @@ class Link:
 
     async def force(self, state: BreakerState, length_us: int, reason: str) -> None:
         """Change it by hand, for all."""
-        self._reporter.start()
+        self.start()
         self.replica.told(await self._hub.run(self.replica.forcing(state, length_us, reason)))
 
 
@@ -83,11 +86,16 @@ class Reporter(Replicas):
         """To the breaker of that name."""
         return Link(self, self.replica(name, policy))
 
+    @property
+    def is_home(self) -> bool:
+        """Not in a later event loop either."""
+        return super().is_home and (self._task is None or self._task.get_loop().is_running())
+
     def start(self) -> None:
         """Begin, unless it has, or nothing may outlive a call."""
         if self.hub._closing:
             self.end()
-        elif self.hub.lasting and self._task is None:
+        elif self.hub.lasting and self._task is None and self.is_home:
             self.hub._leases.add(self)
             self.hub.mailbox.subscribe()
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -119,7 +127,6 @@ class Reporter(Replicas):
         self.end()
 
     def _enlist(self, replica: SharedReplica) -> None:
-        replica.wake = self._wake.set
         self.hub.mailbox.add(replica)
 
     async def _run(self) -> None:

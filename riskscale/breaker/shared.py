@@ -245,6 +245,13 @@ class SharedReplica(Replica):
         self.is_over = self.is_gone = self.is_ready = True
         self._spread(None)
 
+    def strand(self) -> None:
+        """Nobody reports for it here."""
+        self.is_ready = True
+        if not self.is_gone:
+            self.is_gone = True
+            log.warning("breaker %r decides by itself: its hub is of another process or event loop", self.name)
+
     def _answered(self, snapshot: Snapshot, now_us: int) -> None:
         if self.is_gone:
             self.is_gone = False

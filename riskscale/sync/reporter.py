@@ -27,13 +27,16 @@ class Link:
         self._reporter, self._hub = reporter, reporter.hub
 
     def start(self) -> None:
-        """Report and hear in the background from now on, where there is one."""
+        """Report and hear in the background from now on, where there is one; StateError where it cannot."""
+        self._reporter.check_home()
         self._reporter.start()
 
     def refresh(self) -> None:
         """See :meth:`riskscale.breaker.reporter.Link.refresh`."""
         self._reporter.start()
-        if self.replica.is_stale:
+        if not self._reporter.is_home:
+            self.replica.strand()
+        elif self.replica.is_stale:
             self._reporter.report(self.replica)
 
     def flush(self) -> None:
@@ -61,7 +64,7 @@ class Link:
 
     def force(self, state: BreakerState, length_us: int, reason: str) -> None:
         """Change it by hand, for all."""
-        self._reporter.start()
+        self.start()
         self.replica.told(self._hub.run(self.replica.forcing(state, length_us, reason)))
 
 
@@ -88,7 +91,7 @@ class Reporter(Replicas):
             self.end()
             return
         with self._mutex:
-            if not self.hub.lasting or self._thread is not None:
+            if not self.hub.lasting or not self.is_home or self._thread is not None:
                 return
             self._thread = threading.Thread(target=self._run, name="riskscale-breakers", daemon=True)
             self._thread.start()
@@ -124,7 +127,6 @@ class Reporter(Replicas):
             self._thread.join(ANSWER_US / MICRO)  # unless it hangs in a call
 
     def _enlist(self, replica: SharedReplica) -> None:
-        replica.wake = self._wake.set
         self.hub.mailbox.add(replica)
 
     def _run(self) -> None:

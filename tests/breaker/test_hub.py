@@ -8,8 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from riskscale import BreakerPolicy, CircuitBreaker, CircuitOpen, Hub, sync
-from tests.breaker.fleet import CLOSED, SELDOM, answer, until
+import pytest
+
+from riskscale import BreakerPolicy, CircuitBreaker, CircuitOpen, Hub, StateError, sync
+from riskscale.testing.embedded import fake_async_client, new_fake_server
+from tests.breaker.fleet import CLOSED, OPEN, SELDOM, answer, failures, until
 
 BY_HAND = BreakerPolicy(consecutive_failures=3, open_seconds=60, refresh_seconds=SELDOM)
 
@@ -124,3 +127,41 @@ def test_of_a_closed_hub_no_thread_is_begun_and_events_end(sync_client: Any, pre
     for breaker in (used, unused, late):
         assert list(breaker.events()) == [] and breaker.call(str) == ""
     assert set(threading.enumerate()) <= before
+
+
+def test_in_a_second_event_loop_it_is_alone_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    hub = Hub(fake_async_client(new_fake_server()))
+    breaker = CircuitBreaker(3, 60, "payments", redis=hub)
+    asyncio.run(breaker.call(answer))
+
+    async def second() -> None:
+        await failures(breaker, 3)
+        assert breaker.state is OPEN
+        assert await CircuitBreaker(3, 60, "late", redis=hub).call(answer) == "answer"
+        with pytest.raises(StateError):
+            breaker.events()
+        with pytest.raises(StateError):
+            await breaker.reset("by hand")
+
+    asyncio.run(second())
+    for name in ("payments", "late"):
+        assert caplog.text.count(f"breaker '{name}' decides by itself: its hub is of another process") == 1
+
+
+def test_after_a_fork_it_is_alone_and_says_so(
+    sync_client: Any, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sync.Hub(sync_client, key_prefix=prefix) as hub:
+        used = sync.CircuitBreaker(1, 60, "used", redis=hub)
+        used.call(str)
+        with monkeypatch.context() as forked:
+            forked.setattr(hub, "_pid", hub._pid + 1)  # a fork of this process would take the test runner along
+            with pytest.raises(ZeroDivisionError):
+                used.call(lambda: 1 / 0)
+            assert used.state is OPEN and sync.CircuitBreaker(1, 60, "late", redis=hub).call(str) == ""
+            with pytest.raises(StateError):
+                used.events()
+            with pytest.raises(StateError):
+                used.reset("by hand")
+    for name in ("used", "late"):
+        assert caplog.text.count(f"breaker '{name}' decides by itself: its hub is of another process") == 1

@@ -358,3 +358,16 @@ async def test_metrics_of_the_hub(client: Any, prefix: str) -> None:
         name.removeprefix("circuit_breaker_") for name, labels in metrics.seen if labels == {"breaker": "payments"}
     ]
     assert sorted(names) == ["failure", "rejected", "state_change", "success"]
+
+
+async def test_a_policy_made_anew_for_each_object_is_warned_of(
+    client: Any, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Hub(client, key_prefix=prefix) as hub:
+        for at in range(20):
+            policy = BreakerPolicy(consecutive_failures=1, failure_result=lambda result: result is None)
+            CircuitBreaker(name="payments", policy=policy, redis=hub)
+            CircuitBreaker(name=f"other {at}", policy=THREE, redis=hub)
+            CircuitBreaker(name="payments", policy=THREE, redis=hub)
+            assert ("has more than 16 policies" in caplog.text) == (at >= 15), at
+    assert caplog.text.count("has more than 16 policies") == 1
