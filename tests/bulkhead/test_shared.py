@@ -200,6 +200,7 @@ def test_in_threads(sync_hub: riskscale.sync.Hub) -> None:
     threads = Threads(_Counted(bulkhead))  # type: ignore[arg-type]
     for name in "abc":
         threads.submit(name)
+    threads.until(lambda: bool(threads.began))
     assert isinstance(threads.results["c"], BulkheadFull) and threads.began == ["a"]
     bulkhead.resize(2)
     threads.until(lambda: threads.began == ["a", "b"])
