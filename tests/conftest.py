@@ -38,7 +38,7 @@ for name, examples in {"default": 100, "ci": 250, "matrix": 15}.items():
         max_examples=examples,
         deadline=None,
         print_blob=True,
-        derandomize=name != "default" or bool(os.environ.get("CI")),  # CI repeats itself; others look for what is new
+        derandomize=name != "default",
         suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
