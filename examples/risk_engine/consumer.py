@@ -1,0 +1,98 @@
+"""Whoever reads the results: each partition's stream by the one replica that owns it, and cases for people out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import redis
+from pydantic import ValidationError
+from riskscale import Assignment, MetricsCollector
+
+from risk_engine.events import Assessment
+from risk_engine.keys import key
+from risk_engine.publisher import stream_of
+
+log = logging.getLogger("risk_engine.consumer")
+AT_ONCE = 100
+BLOCK_MS = 500
+PAUSE = 0.5
+"""Seconds until the server is asked again, after an error."""
+DEAD = "risk:dead"
+
+
+class Handler(Protocol):
+    """Does something about a result. A result may come again, so it must not matter how often."""
+
+    async def handle(self, assessment: Assessment, *, redelivery: bool) -> None: ...
+
+
+class Cases:
+    """What people have to look at: the tenant's events that were not approved, each once."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def handle(self, assessment: Assessment, *, redelivery: bool) -> None:
+        if assessment.decision != "approve":
+            cases = key(assessment.tenant_id, "cases")
+            await self._client.hsetnx(cases, assessment.event_id, assessment.model_dump_json())
+
+
+class Consumer:
+    """Reads the partitions that it is assigned, and deletes what was handled: nothing is lost, something may come twice.
+
+    The callbacks of a :class:`riskscale.PartitionGroup`. When a partition is revoked its reading has ended before the
+    next owner's begins; a replica that died leaves its unhandled entries to the next owner.
+    """
+
+    def __init__(self, client: Any, handler: Handler, metrics: MetricsCollector) -> None:
+        self._client, self._handler, self._metrics = client, handler, metrics
+        self._reading: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def partitions(self) -> list[int]:
+        """Those that are read here."""
+        return sorted(self._reading)
+
+    async def on_assigned(self, assignments: Sequence[Assignment]) -> None:
+        """Begin to read them."""
+        for each in assignments:
+            self._reading[each.partition] = asyncio.create_task(self._read(stream_of(each.partition)))
+
+    async def on_revoked(self, assignments: Sequence[Assignment]) -> None:
+        """Stop reading them, at the end of the entry that is being handled."""
+        tasks = [task for each in assignments if (task := self._reading.pop(each.partition, None))]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, stream: str) -> None:
+        while True:
+            try:
+                found = await self._client.xread({stream: "0"}, count=AT_ONCE, block=BLOCK_MS)
+                for _, entries in found.items() if isinstance(found, dict) else found:
+                    for name, fields in entries[0] if isinstance(found, dict) else entries:
+                        await asyncio.shield(self._handle(stream, name, fields))
+            except redis.RedisError as error:
+                log.warning("%s is not read: %s", stream, type(error).__name__)
+                await asyncio.sleep(PAUSE)
+            except Exception:
+                log.exception("an entry of %s was not handled, and is tried again", stream)
+                await asyncio.sleep(PAUSE)
+
+    async def _handle(self, stream: str, name: bytes, fields: Mapping[bytes, bytes]) -> None:
+        try:
+            assessment = Assessment.model_validate_json(fields[b"assessment"])
+        except (KeyError, ValidationError):
+            log.warning("entry %r of %s is no assessment: it goes to %s", name, stream, DEAD)
+            await self._client.xadd(DEAD, {"stream": stream, **fields})
+        else:
+            redelivery = fields.get(b"redelivery") == b"1"
+            await self._handler.handle(assessment, redelivery=redelivery)
+            self._metrics.increment("risk_results_handled", redelivery="yes" if redelivery else "no")
+        with suppress(redis.ResponseError):
+            await self._client.xdel(stream, name)
