@@ -9,7 +9,7 @@
     ├── AcquireTimeout (TimeoutError)    a lock, or a place in a bulkhead, did not come free in time
     ├── LeaseLost                        a lease ended, or was taken, before its holder let go
     ├── StaleFence                       a guarded value has seen a newer holder
-    ├── IdempotencyConflict              a key is in use: its work is under way, was another's, or its result is not kept
+    ├── IdempotencyConflict              the work of a key is under way, or another's, or its result is not kept
     ├── CircuitOpen                      a breaker refused the call: what it guards is broken
     ├── BulkheadFull (RuntimeError)      as much runs and waits as may
     └── RateLimitExceeded                a request was refused by a limit
@@ -92,11 +92,13 @@ class StaleFence(RiskscaleError):
 
 
 class IdempotencyConflict(RiskscaleError):
-    """The work of ``key`` was not done by this call, and there is no result of it to give: ``reason`` is ``in_progress``
-    (``retry_after`` seconds from then it may be taken over), ``mismatch`` (the key was used for another request) or
-    ``not_kept`` (it is done)."""
+    """The work of ``key`` was not done by this call, and there is no result to give. ``reason`` is ``in_progress`` (in
+    ``retry_after`` seconds it may be taken over), ``mismatch`` (the key was used for another request) or ``not_kept``
+    (it is done)."""
 
-    def __init__(self, key: str, reason: Literal["in_progress", "mismatch", "not_kept"], retry_after: float = 0) -> None:
+    def __init__(
+        self, key: str, reason: Literal["in_progress", "mismatch", "not_kept"], retry_after: float = 0
+    ) -> None:
         super().__init__(key, reason, retry_after)
         self.key = key
         self.reason = reason

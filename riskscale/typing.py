@@ -74,7 +74,7 @@ class RateLimitBackend(Protocol):
 
 @runtime_checkable
 class ResultStore(Protocol):
-    """Where :class:`riskscale.IdempotencyGuard` keeps results that are too large for Redis, such as a bucket of objects."""
+    """Where :class:`riskscale.IdempotencyGuard` keeps results that are too large for Redis."""
 
     async def put(self, name: str, data: bytes, ttl: float) -> None:
         """Keep ``data`` as ``name``, which nobody can guess and nobody else uses, for ``ttl`` seconds at the least."""

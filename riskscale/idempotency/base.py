@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from riskscale._core.base import BaseHub
+from riskscale._core.call import Flow
 from riskscale._core.data import as_bytes
-from riskscale._core.durations import MICRO, Duration, integer, microseconds
+from riskscale._core.durations import MAX_TTL_US, MICRO, Duration, integer, microseconds, seconds
 from riskscale._core.keys import check_name
 from riskscale.errors import ArgumentError, IdempotencyConflict
-from riskscale.idempotency.attempt import Attempt
+from riskscale.idempotency.attempt import Attempt, begin
 from riskscale.idempotency.calls import (
     IN_PROGRESS,
     MISMATCH,
@@ -23,11 +25,12 @@ from riskscale.idempotency.calls import (
     record_key,
 )
 from riskscale.lease.base import LeaseTerms, Terms
-from riskscale.lease.grant import lease_us
+from riskscale.lease.grant import Grant, lease_us, new_token
 
+C = TypeVar("C")
 LONGEST_KEY = 255
-MOST_BYTES = 1_048_576
-FOREVER_US = 31_622_400_000_000
+MOST_BYTES = 786_432
+"""As many fill what ``idempotency.complete`` takes, in base64."""
 
 
 class BaseGuard:
@@ -40,7 +43,7 @@ class BaseGuard:
     ) -> None:
         self._name = check_name(name, "name")
         self._ttl_us = lease_us(ttl)
-        self._keep_us = microseconds(keep, "keep", 1000, FOREVER_US)
+        self._keep_us = microseconds(keep, "keep", 1000, MAX_TTL_US)
         self._max_bytes = integer(max_bytes, "max_bytes", 0, MOST_BYTES)
         for method in ("put", "get") if store is not None else ():
             if not callable(getattr(store, method, None)):
@@ -72,6 +75,22 @@ class BaseGuard:
             keep_us=self._keep_us,
         )
 
+    def _begin(
+        self,
+        tenant: str,
+        key: str,
+        fingerprint: str | bytes,
+        wait: Duration,
+        claim: Callable[[Grant, Attempt], C],
+    ) -> Flow[C | Begun]:
+        """A claim, or what is seen of the attempt of another."""
+        attempt = self._attempt(tenant, key, fingerprint)
+        grant, timeout, replicas = Grant(spec=attempt, token=new_token()), seconds(wait, "wait"), self._terms.replicas
+        begun = yield from begin(attempt, grant, timeout, self._hub.monotonic, lambda: claim(grant, attempt), replicas)
+        if self._hub.meter is not None:
+            self._hub.meter.increment("idempotency_begins", guard=self.name, outcome=OUTCOMES[attempt.begun.outcome])
+        return begun
+
     def _seen(self, begun: Begun) -> Replay | InProgress | Mismatch:
         """What is told of an attempt that is not the caller's; of a result kept elsewhere its name."""
         if begun.outcome == MISMATCH:
@@ -79,10 +98,6 @@ class BaseGuard:
         if begun.outcome in (IN_PROGRESS, NEW):  # NEW: the reply came later than its lease is long, and is given back
             return InProgress(remaining=begun.remaining if begun.outcome == IN_PROGRESS else 0.0)
         return Replay(response=None if begun.place == "nowhere" else begun.data, expires_in=begun.expires_in)
-
-    def _count(self, outcome: int) -> None:
-        if self._hub.meter is not None:
-            self._hub.meter.increment("idempotency_begins", guard=self.name, outcome=OUTCOMES[outcome])
 
     def _fits(self, data: bytes) -> bool:
         """Whether a result is kept in the record; ArgumentError where it is too large and there is no store."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Unpack
 
 from riskscale._core.data import as_bytes
-from riskscale._core.durations import Duration, seconds
+from riskscale._core.durations import Duration
 from riskscale._core.hub import Hub, hub_of
 from riskscale.errors import ArgumentError, LeaseLost
 from riskscale.idempotency import attempt as flows
@@ -16,7 +17,7 @@ from riskscale.idempotency.attempt import Attempt
 from riskscale.idempotency.base import BaseGuard, result_of
 from riskscale.idempotency.calls import NOWHERE, Begun, InProgress, Kept, Mismatch, Replay, kept_here
 from riskscale.lease.base import LeaseTerms
-from riskscale.lease.grant import Grant, new_token
+from riskscale.lease.grant import Grant
 from riskscale.lease.lease import Lease
 from riskscale.typing import ResultStore
 
@@ -51,7 +52,7 @@ class Claim(Lease):
 
         Raises:
             LeaseLost: another attempt has taken over, and its result will be kept; nothing was changed.
-            ArgumentError: ``response`` is no text or bytes, or too large; nothing was sent, and the claim is still held.
+            ArgumentError: ``response`` is no text or bytes, or too large; the claim is still held.
         """
         data = None if response is None else as_bytes(response, "response")
         try:
@@ -123,7 +124,7 @@ class IdempotencyGuard(BaseGuard):
         name: whose keys they are; any text. Guards of different names do not meet.
         ttl: seconds (or timedelta) after which the next caller takes over from one that died.
         keep: seconds for which a key is known after its work has ended; a day unless said, 366 days at the most.
-        max_bytes: the largest result that is kept in Redis; 1 MiB at the most.
+        max_bytes: the largest result that is kept in Redis; 786,432 at the most.
         store: where larger ones are kept, a :class:`riskscale.ResultStore`. None: they are refused.
         terms: how a claim is kept; see :class:`riskscale.lease.base.LeaseTerms`. It is renewed unless they say
             ``auto_renew=False``.
@@ -169,19 +170,7 @@ class IdempotencyGuard(BaseGuard):
             StateError: the key of it in Redis holds something else.
             Whatever a lease's ``acquire`` raises; the work has not begun then.
         """
-        attempt = self._attempt(tenant, key, fingerprint)
-        grant = Grant(spec=attempt, token=new_token())
-        begun = await self._hub.drive(
-            flows.begin(
-                attempt,
-                grant,
-                seconds(wait, "wait"),
-                self._hub.monotonic,
-                lambda: Claim(self, grant, attempt),
-                self._terms.replicas,
-            )
-        )
-        self._count(attempt.begun.outcome)
+        begun = await self._hub.drive(self._begin(tenant, key, fingerprint, wait, partial(Claim, self)))
         if not isinstance(begun, Begun):
             return begun
         seen = self._seen(begun)

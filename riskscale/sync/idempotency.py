@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Unpack
 
 from riskscale._core.data import as_bytes
-from riskscale._core.durations import Duration, seconds
+from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, LeaseLost
 from riskscale.idempotency import attempt as flows
 from riskscale.idempotency.attempt import Attempt
 from riskscale.idempotency.base import BaseGuard, result_of
 from riskscale.idempotency.calls import NOWHERE, Begun, InProgress, Kept, Mismatch, Replay, kept_here
 from riskscale.lease.base import LeaseTerms
-from riskscale.lease.grant import Grant, new_token
+from riskscale.lease.grant import Grant
 from riskscale.sync.hub import Hub, hub_of
 from riskscale.sync.lease import Lease
 from riskscale.typing import SyncResultStore
@@ -105,19 +106,7 @@ class IdempotencyGuard(BaseGuard):
         self, tenant: str, key: str, fingerprint: str | bytes, *, wait: Duration = 0
     ) -> Claim | Replay | InProgress | Mismatch:
         """See :meth:`riskscale.IdempotencyGuard.begin`."""
-        attempt = self._attempt(tenant, key, fingerprint)
-        grant = Grant(spec=attempt, token=new_token())
-        begun = self._hub.drive(
-            flows.begin(
-                attempt,
-                grant,
-                seconds(wait, "wait"),
-                self._hub.monotonic,
-                lambda: Claim(self, grant, attempt),
-                self._terms.replicas,
-            )
-        )
-        self._count(attempt.begun.outcome)
+        begun = self._hub.drive(self._begin(tenant, key, fingerprint, wait, partial(Claim, self)))
         if not isinstance(begun, Begun):
             return begun
         seen = self._seen(begun)
