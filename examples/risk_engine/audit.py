@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import aiosqlite
 
-from risk_engine.keys import key
+from risk_engine.keys import Keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +51,14 @@ class InMemoryAudit:
 class RedisAudit:
     """A hash a tenant. It stays until somebody who may takes it away: an audit log does not expire."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._client, self._keys = client, keys
 
     async def record(self, entry: AuditEntry) -> None:
-        await self._client.hsetnx(key(entry.tenant_id, "audit"), entry.event_id, json.dumps(asdict(entry)))
+        await self._client.hsetnx(self._keys.of(entry.tenant_id, "audit"), entry.event_id, json.dumps(asdict(entry)))
 
     async def entries(self, tenant: str) -> list[AuditEntry]:
-        return [AuditEntry(**json.loads(raw)) for raw in await self._client.hvals(key(tenant, "audit"))]
+        return [AuditEntry(**json.loads(raw)) for raw in await self._client.hvals(self._keys.of(tenant, "audit"))]
 
 
 SCHEMA = """
@@ -73,13 +75,14 @@ class SqliteAudit:
         self._database = database
 
     @classmethod
-    async def open(cls, path: Path) -> SqliteAudit:
+    @asynccontextmanager
+    async def opened(cls, path: Path) -> AsyncIterator[SqliteAudit]:
         """The log in this file, which is made if need be."""
-        database = await aiosqlite.connect(path)
-        await database.execute("PRAGMA journal_mode = WAL")
-        await database.execute(SCHEMA)
-        await database.commit()
-        return cls(database)
+        async with aiosqlite.connect(path) as database:
+            await database.execute("PRAGMA journal_mode = WAL")
+            await database.execute(SCHEMA)
+            await database.commit()
+            yield cls(database)
 
     async def record(self, entry: AuditEntry) -> None:
         row = (entry.tenant_id, entry.event_id, json.dumps(asdict(entry)))
@@ -89,7 +92,3 @@ class SqliteAudit:
     async def entries(self, tenant: str) -> list[AuditEntry]:
         found = await self._database.execute_fetchall("SELECT entry FROM audit WHERE tenant_id = ?", (tenant,))
         return [AuditEntry(**json.loads(entry)) for (entry,) in found]
-
-    async def aclose(self) -> None:
-        """Close the file."""
-        await self._database.close()

@@ -1,4 +1,4 @@
-"""Whoever reads the results: each partition's stream by the one replica that owns it, and cases for people out of it."""
+"""Who reads the results: each partition's stream by the replica that owns it, which makes cases for people of them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import Any, Protocol
 
 import redis
 from pydantic import ValidationError
-from riskscale import Assignment, MetricsCollector
 
 from risk_engine.events import Assessment
-from risk_engine.keys import key
-from risk_engine.publisher import stream_of
+from risk_engine.keys import Keys
+from riskscale import Assignment, MetricsCollector
 
 log = logging.getLogger("risk_engine.consumer")
 AT_ONCE = 100
 BLOCK_MS = 500
 PAUSE = 0.5
 """Seconds until the server is asked again, after an error."""
-DEAD = "risk:dead"
 
 
 class Handler(Protocol):
@@ -33,24 +31,24 @@ class Handler(Protocol):
 class Cases:
     """What people have to look at: the tenant's events that were not approved, each once."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._client, self._keys = client, keys
 
     async def handle(self, assessment: Assessment, *, redelivery: bool) -> None:
         if assessment.decision != "approve":
-            cases = key(assessment.tenant_id, "cases")
+            cases = self._keys.of(assessment.tenant_id, "cases")
             await self._client.hsetnx(cases, assessment.event_id, assessment.model_dump_json())
 
 
 class Consumer:
-    """Reads the partitions that it is assigned, and deletes what was handled: nothing is lost, something may come twice.
+    """Reads the partitions that it is assigned, and deletes what was handled: nothing is lost, some may come twice.
 
     The callbacks of a :class:`riskscale.PartitionGroup`. When a partition is revoked its reading has ended before the
     next owner's begins; a replica that died leaves its unhandled entries to the next owner.
     """
 
-    def __init__(self, client: Any, handler: Handler, metrics: MetricsCollector) -> None:
-        self._client, self._handler, self._metrics = client, handler, metrics
+    def __init__(self, client: Any, keys: Keys, handler: Handler, metrics: MetricsCollector) -> None:
+        self._client, self._keys, self._handler, self._metrics = client, keys, handler, metrics
         self._reading: dict[int, asyncio.Task[None]] = {}
 
     @property
@@ -61,7 +59,7 @@ class Consumer:
     async def on_assigned(self, assignments: Sequence[Assignment]) -> None:
         """Begin to read them."""
         for each in assignments:
-            self._reading[each.partition] = asyncio.create_task(self._read(stream_of(each.partition)))
+            self._reading[each.partition] = asyncio.create_task(self._read(self._keys.stream(each.partition)))
 
     async def on_revoked(self, assignments: Sequence[Assignment]) -> None:
         """Stop reading them, at the end of the entry that is being handled."""
@@ -88,8 +86,8 @@ class Consumer:
         try:
             assessment = Assessment.model_validate_json(fields[b"assessment"])
         except (KeyError, ValidationError):
-            log.warning("entry %r of %s is no assessment: it goes to %s", name, stream, DEAD)
-            await self._client.xadd(DEAD, {"stream": stream, **fields})
+            log.warning("entry %r of %s is no assessment: it goes to %s", name, stream, self._keys.dead)
+            await self._client.xadd(self._keys.dead, {b"stream": stream.encode(), **fields})
         else:
             redelivery = fields.get(b"redelivery") == b"1"
             await self._handler.handle(assessment, redelivery=redelivery)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol
 
-from risk_engine.keys import key
+from risk_engine.keys import Keys
 
 
 class CostTracker(Protocol):
@@ -31,11 +31,11 @@ class InMemoryCosts:
 class RedisCosts:
     """One counter a tenant, for all replicas."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._client, self._keys = client, keys
 
     async def charge(self, tenant: str, cost: int) -> None:
-        await self._client.incrby(key(tenant, "cost"), cost)
+        await self._client.incrby(self._keys.of(tenant, "cost"), cost)
 
     async def spent(self, tenant: str) -> int:
-        return int(await self._client.get(key(tenant, "cost")) or 0)
+        return int(await self._client.get(self._keys.of(tenant, "cost")) or 0)

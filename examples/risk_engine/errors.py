@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import sqlite3
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import redis
+
 from riskscale import (
     AcquireTimeout,
     BulkheadFull,
     CircuitOpen,
     HubClosed,
-    IdempotencyConflict,
     LeaseLost,
     RateLimitExceeded,
     StaleFence,
@@ -35,9 +36,13 @@ class DomainValidationError(RiskEngineError):
 
 
 class IdempotencyConflictError(RiskEngineError):
-    """The key was used for another event, or its work is still under way; ``retry_after`` seconds, or None: never."""
+    """The key, or the event's id, belongs to another event."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+
+class InProgressError(IdempotencyConflictError):
+    """The same event is being worked on; ``retry_after`` seconds from now it may be over."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message, retry_after)
         self.message, self.retry_after = message, retry_after
 
@@ -82,39 +87,32 @@ class Failure:
     retry_after: float | None = None
 
 
+SOON = 1.0
+KNOWN: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failure], ...] = (
+    (DomainValidationError, Failure(FailureClass.VALIDATION_ERROR, 422, "the request is not valid")),
+    (InProgressError, Failure(FailureClass.WORKFLOW_ERROR, 409, "the event is being worked on", SOON)),
+    (IdempotencyConflictError, Failure(FailureClass.WORKFLOW_ERROR, 422, "the key belongs to another event")),
+    (CircuitOpen, Failure(FailureClass.DEPENDENCY_OPEN, 503, "a dependency is down", SOON)),
+    (MessagingFailureError, Failure(FailureClass.MESSAGING_ERROR, 503, "the result was not published", SOON)),
+    (ModelFailureError, Failure(FailureClass.WORKFLOW_ERROR, 503, "the model gave no score", SOON)),
+    (
+        (LeaseLost, StaleFence, StateConflictError),
+        Failure(FailureClass.LOCK_LOST, 503, "another replica took the event over", SOON),
+    ),
+    (RateLimitExceeded, Failure(FailureClass.RATE_LIMITED, 429, "over the tenant's limit")),
+    ((BulkheadFull, HubClosed), Failure(FailureClass.OVERLOADED, 503, "too much is under way", SOON)),
+    (AcquireTimeout, Failure(FailureClass.TIMEOUT, 503, "the event's lock did not come free", SOON)),
+    # Before TimeoutError: redis-py has one of its own.
+    (redis.RedisError, Failure(FailureClass.STORAGE_ERROR, 503, "the storage does not answer", SOON)),
+    (TimeoutError, Failure(FailureClass.TIMEOUT, 504, "it took too long", SOON)),
+    ((OSError, sqlite3.Error), Failure(FailureClass.STORAGE_ERROR, 503, "the storage does not answer", SOON)),
+    (RiskEngineError, Failure(FailureClass.WORKFLOW_ERROR, 500, "the workflow failed")),
+)
+UNKNOWN = Failure(FailureClass.INTERNAL_ERROR, 500, "internal error")
+
+
 def classify(error: BaseException) -> Failure:
     """The failure behind an exception. Its text is not told: it may hold what a client must not see."""
-    match error:
-        case DomainValidationError():
-            return Failure(FailureClass.VALIDATION_ERROR, 422, "the event is not valid")
-        case IdempotencyConflictError(retry_after=None):
-            return Failure(FailureClass.WORKFLOW_ERROR, 422, "the key belongs to another event")
-        case IdempotencyConflictError(retry_after=after):
-            return Failure(FailureClass.WORKFLOW_ERROR, 409, "the event is being worked on", after)
-        case IdempotencyConflict():
-            return Failure(FailureClass.WORKFLOW_ERROR, 409, "the event is being worked on", error.retry_after)
-        case CircuitOpen():
-            return Failure(FailureClass.DEPENDENCY_OPEN, 503, "a dependency is down", error.retry_after)
-        case MessagingFailureError():
-            return Failure(FailureClass.MESSAGING_ERROR, 503, "the result could not be published", 1.0)
-        case LeaseLost() | StaleFence() | StateConflictError():
-            return Failure(FailureClass.LOCK_LOST, 503, "another replica took the event over", 1.0)
-        case RateLimitExceeded():
-            after = error.retry_after if math.isfinite(error.retry_after) else None
-            return Failure(FailureClass.RATE_LIMITED, 429, "too many requests of the tenant", after)
-        case BulkheadFull() | HubClosed():
-            return Failure(FailureClass.OVERLOADED, 503, "too much is under way", 1.0)
-        case AcquireTimeout():
-            return Failure(FailureClass.TIMEOUT, 503, "the event's lock did not come free", 1.0)
-        case redis.RedisError():  # before TimeoutError: redis-py's own is one of a connection
-            return Failure(FailureClass.STORAGE_ERROR, 503, "the storage does not answer", 1.0)
-        case TimeoutError():
-            return Failure(FailureClass.TIMEOUT, 504, "it took too long", 1.0)
-        case ModelFailureError():
-            return Failure(FailureClass.WORKFLOW_ERROR, 503, "the model gave no score", 1.0)
-        case OSError():
-            return Failure(FailureClass.STORAGE_ERROR, 503, "the storage does not answer", 1.0)
-        case RiskEngineError():
-            return Failure(FailureClass.WORKFLOW_ERROR, 500, "the workflow failed")
-        case _:
-            return Failure(FailureClass.INTERNAL_ERROR, 500, "internal error")
+    failure = next((failure for types, failure in KNOWN if isinstance(error, types)), UNKNOWN)
+    after = getattr(error, "retry_after", None)
+    return replace(failure, retry_after=after) if after is not None and math.isfinite(after) else failure

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
-from risk_engine.errors import Failure, FailureClass, classify
+from risk_engine.errors import DomainValidationError, Failure, FailureClass, classify
 
 PROBLEM = "application/problem+json"
 
@@ -39,12 +37,12 @@ def problem(failure: Failure, tenant: str | None, detail: str = "", errors: Sequ
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """Anything that the service raised."""
-    return problem(classify(error), getattr(request.state, "tenant", None))
+    errors = [{"field": error.field, "message": error.rule}] if isinstance(error, DomainValidationError) else []
+    return problem(classify(error), getattr(request.state, "tenant", None), errors=errors)
 
 
-async def on_invalid(request: Request, error: Exception) -> Response:
+async def on_invalid(request: Request, error: Any) -> Response:
     """What FastAPI found wrong: each field by its name, and no value, which may be secret or not even text."""
-    assert isinstance(error, RequestValidationError)
     found = error.errors()
     malformed = any(each["type"] == "json_invalid" for each in found)
     errors = [{"field": _field(each["loc"]), "message": str(each["msg"])} for each in found]
@@ -53,13 +51,10 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     return problem(failure, getattr(request.state, "tenant", None), errors=errors)
 
 
-async def on_http(request: Request, error: Exception) -> Response:
+async def on_http(request: Request, error: Any) -> Response:
     """What the framework refuses: 404, 405 and the like."""
-    assert isinstance(error, HTTPException)
     kind = FailureClass.VALIDATION_ERROR if error.status_code < 500 else FailureClass.INTERNAL_ERROR
-    response = problem(
-        Failure(kind, error.status_code, str(error.detail)), getattr(request.state, "tenant", None)
-    )
+    response = problem(Failure(kind, error.status_code, str(error.detail)), getattr(request.state, "tenant", None))
     response.headers.update(error.headers or {})
     return response
 

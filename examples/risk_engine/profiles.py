@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from risk_engine.events import Event
-from risk_engine.keys import key
+from risk_engine.keys import Keys
 from risk_engine.scoring import Seen
 
 REMEMBERED = 200
@@ -36,11 +36,11 @@ class InMemoryProfiles:
 class RedisProfiles:
     """A sorted set a device: the last 200 events by their time. The same event is the same member."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._client, self._keys = client, keys
 
     async def remember(self, tenant: str, event: Event) -> list[Seen]:
-        device = key(tenant, "device", event.device)
+        device = self._keys.of(tenant, "device", event.device)
         member = json.dumps([event.event_id, str(event.amount), event.country, event.merchant], ensure_ascii=False)
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.zadd(device, {member: event.at_us})

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from riskscale import WorkloadPartitioner
-
 from risk_engine.events import Assessment
+from risk_engine.keys import Keys
+from riskscale import WorkloadPartitioner
 
 
 class Publisher(Protocol):
     """Sends a result to whoever waits for it."""
 
     async def publish(self, assessment: Assessment, *, redelivery: bool) -> str:
-        """The name of the message. ``redelivery``: an earlier attempt may have sent it already, and the message says so.
+        """The name of the message, which says so if an earlier attempt may have sent it already: ``redelivery``.
 
         Whatever it raises, the result counts as neither sent nor unsent.
         """
@@ -34,8 +34,8 @@ class InMemoryPublisher:
 class StreamPublisher:
     """Redis Streams, one a partition of the tenants: ``risk:results:3``. The consumer deletes what it has read."""
 
-    def __init__(self, client: Any, partitions: int) -> None:
-        self._client, self._partitioner = client, WorkloadPartitioner(partitions)
+    def __init__(self, client: Any, keys: Keys, partitions: int) -> None:
+        self._client, self._keys, self._partitioner = client, keys, WorkloadPartitioner(partitions)
 
     async def publish(self, assessment: Assessment, *, redelivery: bool) -> str:
         fields = {
@@ -44,11 +44,6 @@ class StreamPublisher:
             "assessment": assessment.model_dump_json(),
             "redelivery": int(redelivery),
         }
-        stream = stream_of(self._partitioner.get_partition(assessment.tenant_id))
+        stream = self._keys.stream(self._partitioner.get_partition(assessment.tenant_id))
         message_id = await self._client.xadd(stream, fields)
         return message_id.decode() if isinstance(message_id, bytes) else str(message_id)
-
-
-def stream_of(partition: int) -> str:
-    """The stream of a partition."""
-    return f"risk:results:{partition}"

@@ -86,12 +86,14 @@ def _reasons(event: Event, seen: Features) -> Iterable[Reason]:
     elif seen.in_ten_minutes >= 5:
         yield Reason(rule="velocity", points=25, why=f"{seen.in_ten_minutes} events of the device in ten minutes")
     if seen.known >= 3 and float(event.amount) > 5 * seen.mean_amount:
-        yield Reason(rule="unusual_amount", points=30, why=f"over five times the device's mean of {seen.mean_amount:.2f}")
+        yield Reason(rule="unusual_amount", points=30, why=f"over 5 times the device's mean of {seen.mean_amount:.2f}")
     if event.amount >= HIGH_AMOUNT:
         yield Reason(rule="high_amount", points=25, why=f"{HIGH_AMOUNT} or more")
     if seen.last_country not in ("", event.country) and seen.minutes_since < 60:
         yield Reason(
-            rule="travel", points=40, why=f"{seen.last_country} was {seen.minutes_since:.0f} minutes before {event.country}"
+            rule="travel",
+            points=40,
+            why=f"{seen.last_country} was {seen.minutes_since:.0f} minutes before {event.country}",
         )
     if event.country in HIGH_RISK:
         yield Reason(rule="country", points=30, why=f"{event.country} is on the list of high-risk jurisdictions")

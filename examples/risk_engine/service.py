@@ -7,6 +7,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from risk_engine.errors import IdempotencyConflictError, InProgressError, classify
+from risk_engine.events import Assessment, Event
+from risk_engine.state import StateStore
+from risk_engine.workflow import RiskWorkflow, same_event
 from riskscale import (
     BulkheadExecutor,
     IdempotencyConflict,
@@ -16,11 +20,6 @@ from riskscale import (
     RateLimiter,
     RateLimitExceeded,
 )
-
-from risk_engine.errors import IdempotencyConflictError, classify
-from risk_engine.events import Assessment, Event
-from risk_engine.state import StateStore
-from risk_engine.workflow import RiskWorkflow, same_event
 
 Work = Callable[[], Awaitable[bytes]]
 
@@ -65,8 +64,9 @@ class Protected:
         try:
             return await self.guard.run(tenant, key, event.fingerprint(), lambda _: work(), wait=self.wait_seconds)
         except IdempotencyConflict as error:
-            after = None if error.reason == "mismatch" else error.retry_after
-            raise IdempotencyConflictError(str(error), after) from error
+            if error.reason == "in_progress":
+                raise InProgressError(str(error), error.retry_after) from error
+            raise IdempotencyConflictError(str(error)) from error
 
     async def in_turn(self, tenant: str, work: Work) -> bytes:
         return await self.bulkhead.submit_for(tenant, work)
@@ -152,5 +152,4 @@ class EventService:
             state = await self.store.claim(tenant, event, fence)
             same_event(state, event.fingerprint())
             state = await self.workflow.run(state)
-        assert state.assessment is not None
-        return state.assessment.model_dump_json().encode()
+        return state.result.model_dump_json().encode()

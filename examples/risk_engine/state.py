@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from risk_engine.errors import StateConflictError
 from risk_engine.events import Assessment, Event
-from risk_engine.keys import key
+from risk_engine.keys import Keys
 
 KEPT_MS = 86_400_000
 
@@ -34,6 +34,13 @@ class WorkflowState(BaseModel):
     assessment: Assessment | None = None
     message_id: str = ""
     redelivery: bool = False
+
+    @property
+    def result(self) -> Assessment:
+        """The assessment of an event that was scored."""
+        if self.assessment is None:
+            raise StateConflictError(f"event {self.event.event_id!r} was not scored")
+        return self.assessment
 
     def after(self, **changes: Any) -> WorkflowState:
         """The state with these changes."""
@@ -88,8 +95,8 @@ return { 1, redis.call('HGET', KEYS[1], 'state') or '' }
 class RedisStateStore:
     """A hash an event, for a day."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._client, self._keys = client, keys
         self._write = client.register_script(FENCED_WRITE)
 
     async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
@@ -101,11 +108,14 @@ class RedisStateStore:
         await self._fenced(state.tenant_id, state.event.event_id, state.fence, state.model_dump_json())
 
     async def get(self, tenant: str, event_id: str) -> WorkflowState | None:
-        found = await self._client.hget(key(tenant, "workflow", event_id), "state")
+        found = await self._client.hget(self._keys.of(tenant, "workflow", event_id), "state")
         return WorkflowState.model_validate_json(found) if found else None
 
     async def _fenced(self, tenant: str, event_id: str, fence: int, state: str) -> bytes:
-        written, found = await self._write(keys=[key(tenant, "workflow", event_id)], args=[fence, state, KEPT_MS])
+        reply: list[Any] = await self._write(
+            keys=[self._keys.of(tenant, "workflow", event_id)], args=[fence, state, KEPT_MS]
+        )
+        written, found = reply
         if not written:
             raise StateConflictError(event_id)
-        return found
+        return bytes(found)

@@ -11,25 +11,11 @@ import redis.asyncio
 from prometheus_client import CollectorRegistry
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
-from riskscale import (
-    AutoScalingPolicy,
-    BreakerPolicy,
-    BulkheadExecutor,
-    CircuitBreaker,
-    FleetMetrics,
-    HealthMonitor,
-    Hub,
-    IdempotencyGuard,
-    Limit,
-    PartitionGroup,
-    PrometheusMetrics,
-    RateLimiter,
-    ScalingController,
-)
 
 from risk_engine.audit import AuditLog, RedisAudit, SqliteAudit
 from risk_engine.consumer import Cases, Consumer, Handler
 from risk_engine.costs import CostTracker, RedisCosts
+from risk_engine.keys import Keys
 from risk_engine.model import Model, RuleModel
 from risk_engine.profiles import RedisProfiles
 from risk_engine.publisher import Publisher, StreamPublisher
@@ -37,6 +23,18 @@ from risk_engine.service import EventService, Protected, Unprotected
 from risk_engine.settings import Settings
 from risk_engine.state import RedisStateStore
 from risk_engine.workflow import Direct, RiskWorkflow
+from riskscale import (
+    BreakerPolicy,
+    BulkheadExecutor,
+    CircuitBreaker,
+    HealthMonitor,
+    Hub,
+    IdempotencyGuard,
+    Limit,
+    PartitionGroup,
+    PrometheusMetrics,
+    RateLimiter,
+)
 
 PARTITION_TTL = 6.0
 
@@ -89,24 +87,24 @@ async def running(
         if client is None:
             client = connect(settings)
             stack.push_async_callback(client.aclose)
+        keys = Keys(settings.key_prefix)
         registry = CollectorRegistry()
         metrics = PrometheusMetrics(registry)
         hub = await stack.enter_async_context(Hub(client, key_prefix=settings.key_prefix, metrics=metrics))
         if settings.audits_to_sqlite:
-            audit: AuditLog = await SqliteAudit.open(settings.audit_path)
-            stack.push_async_callback(audit.aclose)
+            audit: AuditLog = await stack.enter_async_context(SqliteAudit.opened(settings.audit_path))
         else:
-            audit = RedisAudit(client)
+            audit = RedisAudit(client, keys)
 
         policy = BreakerPolicy(consecutive_failures=settings.failure_threshold, open_seconds=settings.open_seconds)
         breakers = tuple(CircuitBreaker(name=name, policy=policy, redis=hub) for name in ("model", "publisher"))
         callers = breakers if settings.protections else (Direct(), Direct())
-        store, costs = RedisStateStore(client), RedisCosts(client)
+        store, costs = RedisStateStore(client, keys), RedisCosts(client, keys)
         workflow = RiskWorkflow(
             store=store,
-            profiles=RedisProfiles(client),
+            profiles=RedisProfiles(client, keys),
             model=model or RuleModel(),
-            publisher=publisher or StreamPublisher(client, settings.partitions),
+            publisher=publisher or StreamPublisher(client, keys, settings.partitions),
             audit=audit,
             costs=costs,
             metrics=metrics,
@@ -137,7 +135,7 @@ async def running(
         protection = protected if settings.protections else Unprotected()
         service = EventService(protection=protection, store=store, workflow=workflow, metrics=metrics)
 
-        consumer = Consumer(client, handler or Cases(client), metrics)
+        consumer = Consumer(client, keys, handler or Cases(client, keys), metrics)
         group = PartitionGroup(
             hub, "risk-results", settings.partitions, PARTITION_TTL, address=settings.replica,
             on_assigned=consumer.on_assigned, on_revoked=consumer.on_revoked,

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from riskscale import CircuitOpen, MetricsCollector
-
 from risk_engine.audit import AuditEntry, AuditLog
 from risk_engine.costs import CostTracker
 from risk_engine.errors import IdempotencyConflictError, MessagingFailureError, ModelFailureError
@@ -19,6 +17,7 @@ from risk_engine.profiles import Profiles
 from risk_engine.publisher import Publisher
 from risk_engine.scoring import Score, features
 from risk_engine.state import StateStore, Step, WorkflowState
+from riskscale import CircuitOpen, MetricsCollector
 
 T = TypeVar("T")
 
@@ -41,7 +40,7 @@ class RiskWorkflow:
     """Goes on from where the state says; every step may be repeated.
 
     Before the result is sent the state says PUBLISHING, and afterwards PUBLISHED. Who finds PUBLISHING does not know
-    whether it was sent, and sends it with the mark of a redelivery. So no result is lost, and none comes twice unmarked.
+    whether it was sent, and sends it as a redelivery. So no result is lost, and none comes twice without that mark.
     """
 
     store: StateStore
@@ -101,13 +100,12 @@ class RiskWorkflow:
         return state.after(step=Step.PUBLISHING, assessment=assessment)
 
     async def _publish(self, state: WorkflowState) -> WorkflowState:
-        assert state.assessment is not None
-        assessment, redelivery = state.assessment, state.redelivery
+        redelivery = state.redelivery
         await self.store.save(state.after(redelivery=True))  # for whoever finds it so
 
-        async def send() -> str:
+        async def send(result: Assessment = state.result) -> str:
             async with asyncio.timeout(self.publish_seconds):
-                return await self.publisher.publish(assessment, redelivery=redelivery)
+                return await self.publisher.publish(result, redelivery=redelivery)
 
         try:
             message_id = await self.publisher_breaker.call(send)
@@ -121,13 +119,12 @@ class RiskWorkflow:
         return state
 
     async def _record(self, state: WorkflowState) -> None:
-        assert state.assessment is not None
         await self.audit.record(
             AuditEntry(
                 tenant_id=state.tenant_id,
                 event_id=state.event.event_id,
-                decision=state.assessment.decision,
-                score=state.assessment.score,
+                decision=state.result.decision,
+                score=state.result.score,
                 message_id=state.message_id,
                 redelivery=state.redelivery,
                 replica=self.replica,
