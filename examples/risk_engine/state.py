@@ -112,10 +112,8 @@ class RedisStateStore:
         return WorkflowState.model_validate_json(found) if found else None
 
     async def _fenced(self, tenant: str, event_id: str, fence: int, state: str) -> bytes:
-        reply: list[Any] = await self._write(
-            keys=[self._keys.of(tenant, "workflow", event_id)], args=[fence, state, KEPT_MS]
-        )
-        written, found = reply
+        name = self._keys.of(tenant, "workflow", event_id)
+        written, found = await self._write(keys=[name], args=[fence, state, KEPT_MS])
         if not written:
             raise StateConflictError(event_id)
         return bytes(found)

@@ -18,6 +18,7 @@ from risk_engine.errors import (
     StateConflictError,
     classify,
 )
+from risk_engine.keys import Keys
 from risk_engine.service import Protected
 from risk_engine.state import RedisStateStore, Step
 
@@ -36,8 +37,8 @@ def protected(hub: Hub, **changes: Any) -> Protected:
 
 async def test_an_event_is_assessed_published_audited_and_charged_once(hub: Hub) -> None:
     fakes = Fakes(protection=protected(hub))
-    first = await fakes.service.create_event("acme", event())
-    again = await fakes.service.create_event("acme", event(timestamp=(await fakes.service.store.get("acme", "e-1")).event.timestamp))  # type: ignore[union-attr]  # fmt: skip
+    payment = event()
+    first, again = [await fakes.service.create_event("acme", payment) for _ in range(2)]
     assert (first.replayed, again.replayed, first.body) == (False, True, again.body)
     assert [redelivery for _, redelivery in fakes.publisher.messages] == [False]
     (entry,) = await fakes.audit.entries("acme")
@@ -147,8 +148,8 @@ async def test_a_tenant_over_its_limit_is_refused_before_anything_is_done(hub: H
     await fakes.service.create_event("globex", event("e-3"))
 
 
-async def test_a_newer_holder_shuts_out_the_one_before(hub: Hub, client: Any) -> None:
-    store = RedisStateStore(client)
+async def test_a_newer_holder_shuts_out_the_one_before(service_client: Any, prefix: str) -> None:
+    store = RedisStateStore(service_client, Keys(prefix))
     payment = event()
     old = await store.claim("acme", payment, 7)
     await store.save(old.after(step=Step.PUBLISHING))
@@ -167,14 +168,14 @@ async def test_a_newer_holder_shuts_out_the_one_before(hub: Hub, client: Any) ->
     [
         (lambda: DomainValidationError("amount", "is negative"), "VALIDATION_ERROR", 422),
         (lambda: riskscale.LeaseLost("workflow:1", 7), "LOCK_LOST", 503),
-        (lambda: riskscale.BulkheadFull(), "OVERLOADED", 503),
+        (riskscale.BulkheadFull, "OVERLOADED", 503),
         (lambda: riskscale.AcquireTimeout("workflow:1", 2.0), "TIMEOUT", 503),
         (lambda: riskscale.RateLimitExceeded("acme", "2/60s", float("inf")), "RATE_LIMITED", 429),
         (lambda: redis.ConnectionError("redis://user:secret@host"), "STORAGE_ERROR", 503),
-        (lambda: redis.TimeoutError(), "STORAGE_ERROR", 503),
+        (redis.TimeoutError, "STORAGE_ERROR", 503),
         (lambda: redis.exceptions.OutOfMemoryError("OOM"), "STORAGE_ERROR", 503),
-        (lambda: ConnectionResetError(), "STORAGE_ERROR", 503),
-        (lambda: ZeroDivisionError(), "INTERNAL_ERROR", 500),
+        (ConnectionResetError, "STORAGE_ERROR", 503),
+        (ZeroDivisionError, "INTERNAL_ERROR", 500),
     ],
 )
 def test_every_failure_has_its_class(error: Callable[[], Exception], kind: str, status: int) -> None:
