@@ -15,6 +15,7 @@ from riskscale.errors import (
     RiskscaleError,
     StaleFence,
     StateError,
+    WrongOwner,
 )
 from riskscale.fence import Guard
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
@@ -28,7 +29,15 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
-from riskscale.partition import WorkloadPartitioner
+from riskscale.partition import (
+    Assignment,
+    GroupInfo,
+    MemberInfo,
+    PartitionGroup,
+    PartitionRouter,
+    Route,
+    WorkloadPartitioner,
+)
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -58,6 +67,7 @@ __all__ = [
     "AcquireTimeout",
     "AdaptiveLimit",
     "ArgumentError",
+    "Assignment",
     "AutoScalingPolicy",
     "BreakerInfo",
     "BreakerPolicy",
@@ -72,6 +82,7 @@ __all__ = [
     "Decision",
     "DistributedLock",
     "Election",
+    "GroupInfo",
     "Guard",
     "Hub",
     "HubClosed",
@@ -85,11 +96,14 @@ __all__ = [
     "Lock",
     "LockInfo",
     "LuaLockBackend",
+    "MemberInfo",
     "MetricsCollector",
     "MetricsSnapshot",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "PartitionGroup",
+    "PartitionRouter",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",
@@ -99,6 +113,7 @@ __all__ = [
     "RedisRateLimitBackend",
     "Reservation",
     "RiskscaleError",
+    "Route",
     "ScalingAction",
     "ScalingDecision",
     "ScalingHistory",
@@ -114,4 +129,5 @@ __all__ = [
     "Transition",
     "Waiter",
     "WorkloadPartitioner",
+    "WrongOwner",
 ]
