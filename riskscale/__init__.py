@@ -16,6 +16,7 @@ from riskscale.errors import (
     RiskscaleError,
     StaleFence,
     StateError,
+    WrongOwner,
 )
 from riskscale.fence import Guard
 from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
@@ -30,7 +31,15 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
-from riskscale.partition import WorkloadPartitioner
+from riskscale.partition import (
+    Assignment,
+    GroupInfo,
+    MemberInfo,
+    PartitionGroup,
+    PartitionRouter,
+    Route,
+    WorkloadPartitioner,
+)
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -60,6 +69,7 @@ __all__ = [
     "AcquireTimeout",
     "AdaptiveLimit",
     "ArgumentError",
+    "Assignment",
     "AutoScalingPolicy",
     "BreakerInfo",
     "BreakerPolicy",
@@ -75,6 +85,7 @@ __all__ = [
     "Decision",
     "DistributedLock",
     "Election",
+    "GroupInfo",
     "Guard",
     "Hub",
     "HubClosed",
@@ -91,12 +102,15 @@ __all__ = [
     "Lock",
     "LockInfo",
     "LuaLockBackend",
+    "MemberInfo",
     "MetricsCollector",
     "MetricsSnapshot",
     "Mismatch",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "PartitionGroup",
+    "PartitionRouter",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",
@@ -108,6 +122,7 @@ __all__ = [
     "Reservation",
     "ResultStore",
     "RiskscaleError",
+    "Route",
     "ScalingAction",
     "ScalingDecision",
     "ScalingHistory",
@@ -123,4 +138,5 @@ __all__ = [
     "Transition",
     "Waiter",
     "WorkloadPartitioner",
+    "WrongOwner",
 ]

@@ -1,4 +1,4 @@
-"""``python -m risk_engine.replay LOG``: a fleet under the traffic of a web server's log, each client address a tenant."""
+"""``python -m risk_engine.replay LOG``: a fleet under the traffic of a web server's log, where a client is a tenant."""
 
 from __future__ import annotations
 
