@@ -17,6 +17,7 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
+from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -50,7 +51,14 @@ from riskscale.scaling import (
     TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import (
+    BreakerView,
+    BulkheadView,
+    LimitSource,
+    MetricsCollector,
+    RateLimitBackend,
+    RedisLockBackend,
+)
 
 __version__ = "0.1.0"
 
@@ -62,10 +70,13 @@ __all__ = [
     "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
+    "BreakerView",
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
+    "BulkheadView",
     "CallableLimits",
+    "CheckReport",
     "CircuitBreaker",
     "CircuitOpen",
     "Counts",
@@ -73,6 +84,9 @@ __all__ = [
     "DistributedLock",
     "Election",
     "Guard",
+    "HealthMonitor",
+    "HealthReport",
+    "HealthStatus",
     "Hub",
     "HubClosed",
     "InMemoryLockBackend",
@@ -90,6 +104,7 @@ __all__ = [
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "Observation",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",

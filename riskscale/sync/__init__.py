@@ -13,6 +13,7 @@ from riskscale.sync.distributed import (
 )
 from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
+from riskscale.sync.health import HealthMonitor
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
 from riskscale.sync.leased import LeasedRateLimiter
@@ -30,6 +31,7 @@ __all__ = [
     "DistributedLock",
     "Election",
     "Guard",
+    "HealthMonitor",
     "Hub",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
