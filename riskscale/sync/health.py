@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -25,10 +26,12 @@ class HealthMonitor(BaseHealthMonitor):
     def __init__(self, *, cache_seconds: Duration = 1.0) -> None:
         super().__init__(cache_seconds=cache_seconds)
         self._mutex = threading.Lock()
+        self._pid = os.getpid()
 
     def system_health(self, group: str | None = None) -> HealthReport:
         """See :meth:`riskscale.HealthMonitor.system_health`."""
         probes = self._of(group)
+        self._enter_process()
         with self._mutex:
             now = self._monotonic()
             runs = [probe.current(now) or self._begin(probe, now) for probe in probes]
@@ -58,6 +61,12 @@ class HealthMonitor(BaseHealthMonitor):
         with self._mutex:
             probe.end(run, self._monotonic(), result, failure)
         run.handle.set()
+
+    def _enter_process(self) -> None:
+        if self._pid != os.getpid():  # a fork left behind the threads of its checks, and perhaps who held the mutex
+            self._pid, self._mutex = os.getpid(), threading.Lock()
+            for probe in self._probes.values():
+                probe.run = None
 
     def _ping_of(self, client: Any) -> Callable[[], Any]:
         return hub_of(client).ping
