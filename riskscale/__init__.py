@@ -20,6 +20,7 @@ from riskscale.errors import (
 )
 from riskscale.fence import Guard
 from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
+from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -62,6 +63,14 @@ from riskscale.scaling import (
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
 from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend, ResultStore
+from riskscale.typing import (
+    BreakerView,
+    BulkheadView,
+    LimitSource,
+    MetricsCollector,
+    RateLimitBackend,
+    RedisLockBackend,
+)
 
 __version__ = "0.1.0"
 
@@ -74,10 +83,13 @@ __all__ = [
     "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
+    "BreakerView",
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
+    "BulkheadView",
     "CallableLimits",
+    "CheckReport",
     "CircuitBreaker",
     "CircuitOpen",
     "Claim",
@@ -87,6 +99,9 @@ __all__ = [
     "Election",
     "GroupInfo",
     "Guard",
+    "HealthMonitor",
+    "HealthReport",
+    "HealthStatus",
     "Hub",
     "HubClosed",
     "IdempotencyConflict",
@@ -111,6 +126,7 @@ __all__ = [
     "MultiRateLimiter",
     "PartitionGroup",
     "PartitionRouter",
+    "Observation",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",

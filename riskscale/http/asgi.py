@@ -72,6 +72,9 @@ class ASGILimit(Gate[Scope, Limiter[Any, Any]]):
         else:
             more, body = self._refusal(decision)
             await send({"type": "http.response.start", "status": 429, "headers": _encoded([*headers, *more])})
+            body = problem(name, decision)
+            headers += [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))]
+            await send({"type": "http.response.start", "status": 429, "headers": encoded(headers)})
             await send({"type": "http.response.body", "body": body})
 
     def _address(self, scope: Scope) -> str:
@@ -80,14 +83,14 @@ class ASGILimit(Gate[Scope, Limiter[Any, Any]]):
         return self._proxies.client(peer, forwarded) or "unknown"
 
 
-def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+def encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers]
 
 
 def _telling(send: Send, headers: Headers) -> Send:
     async def telling(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.accept"):
-            message["headers"] = [*message.get("headers", ()), *_encoded(headers)]
+            message["headers"] = [*message.get("headers", ()), *encoded(headers)]
         await send(message)
 
     return telling

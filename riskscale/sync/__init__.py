@@ -13,6 +13,7 @@ from riskscale.sync.distributed import (
 )
 from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
+from riskscale.sync.health import HealthMonitor
 from riskscale.sync.hub import Hub
 from riskscale.sync.idempotency import Claim, IdempotencyGuard
 from riskscale.sync.lease import Lease
@@ -33,6 +34,7 @@ __all__ = [
     "DistributedLock",
     "Election",
     "Guard",
+    "HealthMonitor",
     "Hub",
     "IdempotencyGuard",
     "InMemoryLockBackend",
