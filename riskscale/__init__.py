@@ -28,6 +28,7 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
+from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
 from riskscale.partition import WorkloadPartitioner
 from riskscale.rate import (
     Decision,
@@ -76,6 +77,7 @@ __all__ = [
     "Hub",
     "HubClosed",
     "InMemoryLockBackend",
+    "InMemoryMetrics",
     "InMemoryRateLimitBackend",
     "Lease",
     "LeaseLost",
@@ -90,6 +92,8 @@ __all__ = [
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "OpenTelemetryMetrics",
+    "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",
