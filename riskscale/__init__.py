@@ -41,6 +41,8 @@ from riskscale.partition import (
     Route,
     WorkloadPartitioner,
 )
+from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
+from riskscale.partition import WorkloadPartitioner
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -107,6 +109,7 @@ __all__ = [
     "IdempotencyConflict",
     "IdempotencyGuard",
     "InMemoryLockBackend",
+    "InMemoryMetrics",
     "InMemoryRateLimitBackend",
     "InProgress",
     "Lease",
@@ -127,6 +130,8 @@ __all__ = [
     "PartitionGroup",
     "PartitionRouter",
     "Observation",
+    "OpenTelemetryMetrics",
+    "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",

@@ -65,7 +65,7 @@ class BaseExecutor:
         if tenant_queued is not None:
             queued = integer(tenant_queued, "tenant_queued", 0, max_queued)
         self._gate = Gate(self._name, max_concurrent, max_queued, concurrent, queued)
-        self._meter = None if metrics is None else Meter(metrics)
+        self._meter = Meter.of(metrics)
         self._monotonic = time.monotonic
         self._closed = False
 

@@ -13,6 +13,7 @@ from riskscale.errors import AcquireTimeout, LeaseLost
 from riskscale.lease.grant import Grant, Seen, Spec, lease_us, new_token, renewal
 
 L = TypeVar("L")
+R = TypeVar("R")
 Monotonic = Callable[[], float]
 
 TRY_ONCE = "-"
@@ -103,7 +104,7 @@ def refuse_too_few(grant: Grant, replicas: Replicas | None) -> None:
 def acquire(
     spec: Spec,
     timeout: float | None,
-    monotonic: Monotonic,
+    hub: BaseHub,
     lease: Callable[[Grant], L],
     *,
     replicas: Replicas | None = None,
@@ -111,7 +112,24 @@ def acquire(
 ) -> Flow[L | None]:
     """One grant; it becomes a ``lease`` before the flow ends, so that a hub that closes meanwhile knows of it."""
     grant = Grant(spec=spec, token=owner or new_token(), hold=new_token() if owner else "")
-    return lease(grant) if (yield from take(grant, timeout, monotonic, replicas)) else None
+    taking = timed(take(grant, timeout, hub.monotonic, replicas), hub, spec.kind, spec.name)
+    return lease(grant) if (yield from taking) else None
+
+
+def timed(flow: Flow[R], hub: BaseHub, kind: str, name: str) -> Flow[R]:
+    """The same flow, whose result says whether it is held; ``lock_wait_seconds`` tells how long that took."""
+    if hub.meter is None:
+        return (yield from flow)
+    began, outcome = hub.monotonic(), "cancelled"
+    try:
+        held = yield from flow
+        outcome = "acquired" if held else "timeout"
+        return held
+    except Exception:
+        outcome = "failed"
+        raise
+    finally:
+        hub.meter.observe("lock_wait_seconds", hub.monotonic() - began, kind=kind, outcome=outcome, lock=name)
 
 
 def _mailbox(grant: Grant, timeout: float | None) -> Flow[str]:

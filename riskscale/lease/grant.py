@@ -45,6 +45,10 @@ class Spec(Protocol):
         """As its user calls it."""
 
     @property
+    def kind(self) -> str:
+        """What it is, for metrics."""
+
+    @property
     def ttl_us(self) -> int:
         """The length of its leases."""
 

@@ -72,6 +72,7 @@ class Lease(BaseLease):
         """
         try:
             await self._hub.drive(flows.release(self._grants))
+            self._ended("released")
         except LeaseLost:
             self._hear()
             raise
@@ -130,6 +131,7 @@ class Lease(BaseLease):
         if self._was_told:
             return
         self._was_told = True
+        self._ended("lost")
         if self._lost is not None:
             self._lost.set()
         if cut and self._terms.cancel_on_lost and self._entered_by is not None:

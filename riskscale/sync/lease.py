@@ -59,6 +59,7 @@ class Lease(BaseLease):
         """See :meth:`riskscale.Lease.release`."""
         try:
             self._hub.drive(flows.release(self._grants))
+            self._ended("released")
         except LeaseLost:
             self._hear()
             raise
@@ -111,6 +112,7 @@ class Lease(BaseLease):
             self._was_told = True
             if self._lost is not None:
                 self._lost.set()
+        self._ended("lost")
         if self._terms.on_lost is not None:
             try:
                 self._terms.on_lost(self)
