@@ -19,8 +19,8 @@ from riskscale.errors import (
     WrongOwner,
 )
 from riskscale.fence import Guard
-from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
+from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -32,6 +32,7 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
+from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
 from riskscale.partition import (
     Assignment,
     GroupInfo,
@@ -41,8 +42,6 @@ from riskscale.partition import (
     Route,
     WorkloadPartitioner,
 )
-from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
-from riskscale.partition import WorkloadPartitioner
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -64,7 +63,6 @@ from riskscale.scaling import (
     TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend, ResultStore
 from riskscale.typing import (
     BreakerView,
     BulkheadView,
@@ -72,6 +70,7 @@ from riskscale.typing import (
     MetricsCollector,
     RateLimitBackend,
     RedisLockBackend,
+    ResultStore,
 )
 
 __version__ = "0.1.0"
@@ -127,10 +126,10 @@ __all__ = [
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
-    "PartitionGroup",
-    "PartitionRouter",
     "Observation",
     "OpenTelemetryMetrics",
+    "PartitionGroup",
+    "PartitionRouter",
     "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
