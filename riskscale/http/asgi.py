@@ -71,10 +71,7 @@ class ASGILimit(Gate[Scope, Limiter[Any, Any]]):
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
         else:
             more, body = self._refusal(decision)
-            await send({"type": "http.response.start", "status": 429, "headers": _encoded([*headers, *more])})
-            body = problem(name, decision)
-            headers += [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))]
-            await send({"type": "http.response.start", "status": 429, "headers": encoded(headers)})
+            await send({"type": "http.response.start", "status": 429, "headers": encoded([*headers, *more])})
             await send({"type": "http.response.body", "body": body})
 
     def _address(self, scope: Scope) -> str:

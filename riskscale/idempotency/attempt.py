@@ -35,6 +35,7 @@ class Attempt:
     begun: Begun = NOT_YET
     races: bool = False
     renew_script: str = "idempotency.heartbeat"
+    kind: str = "idempotency"
 
     def acquire(self, grant: Grant, mailbox: str) -> Call[Seen]:
         """``idempotency.begin``; what the reply says of others stays in ``begun``."""
