@@ -17,7 +17,7 @@ from riskscale import Assignment, MetricsCollector
 
 log = logging.getLogger("risk_engine.consumer")
 AT_ONCE = 100
-BLOCK_MS = 500
+BLOCK_MS = 200
 PAUSE = 0.5
 """Seconds until the server is asked again, after an error."""
 
@@ -59,17 +59,18 @@ class Consumer:
     async def on_assigned(self, assignments: Sequence[Assignment]) -> None:
         """Begin to read them."""
         for each in assignments:
-            self._reading[each.partition] = asyncio.create_task(self._read(self._keys.stream(each.partition)))
+            self._reading[each.partition] = asyncio.create_task(self._read(each.partition))
 
     async def on_revoked(self, assignments: Sequence[Assignment]) -> None:
         """Stop reading them, at the end of the entry that is being handled."""
         tasks = [task for each in assignments if (task := self._reading.pop(each.partition, None))]
         for task in tasks:
-            task.cancel()
+            task.cancel()  # the client may swallow it while it connects: so the loop looks for itself, too
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read(self, stream: str) -> None:
-        while True:
+    async def _read(self, partition: int) -> None:
+        stream, me = self._keys.stream(partition), asyncio.current_task()
+        while self._reading.get(partition) is me:
             try:
                 found = await self._client.xread({stream: "0"}, count=AT_ONCE, block=BLOCK_MS)
                 for _, entries in found.items() if isinstance(found, dict) else found:
