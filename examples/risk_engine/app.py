@@ -11,7 +11,7 @@ from fastapi import Body, Depends, FastAPI, Header, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from risk_engine.errors import DomainValidationError
+from risk_engine.errors import EXPECTED, DomainValidationError
 from risk_engine.events import Assessment, Event, EventId
 from risk_engine.limits import BodyLimit
 from risk_engine.problems import on_failure, on_http, on_invalid
@@ -61,7 +61,8 @@ def create_app(running: Running, max_body: int = 16_384) -> FastAPI:
     app.add_middleware(BodyLimit, most=max_body)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_failure)
+    for kind in (*EXPECTED, Exception):  # those that are not expected leave a traceback in the log, too
+        app.add_exception_handler(kind, on_failure)
 
     @app.post("/events", status_code=201, response_model=Assessment)
     async def create_event(

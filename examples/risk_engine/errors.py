@@ -16,6 +16,7 @@ from riskscale import (
     HubClosed,
     LeaseLost,
     RateLimitExceeded,
+    RiskscaleError,
     StaleFence,
 )
 
@@ -108,6 +109,7 @@ KNOWN: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failur
     ((OSError, sqlite3.Error), Failure(FailureClass.STORAGE_ERROR, 503, "the storage does not answer", SOON)),
     (RiskEngineError, Failure(FailureClass.WORKFLOW_ERROR, 500, "the workflow failed")),
 )
+EXPECTED = (RiskEngineError, RiskscaleError, redis.RedisError, TimeoutError, OSError, sqlite3.Error)
 UNKNOWN = Failure(FailureClass.INTERNAL_ERROR, 500, "internal error")
 
 
