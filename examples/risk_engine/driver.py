@@ -14,7 +14,9 @@ import httpx
 from hdrh.histogram import HdrHistogram
 
 LONGEST_US = 60_000_000
-AGAIN = frozenset({"OVERLOADED", "DEPENDENCY_OPEN", "MESSAGING_ERROR", "STORAGE_ERROR", "TIMEOUT", "LOCK_LOST", "gone"})
+AGAIN = frozenset(
+    {"OVERLOADED", "DEPENDENCY_OPEN", "MESSAGING_ERROR", "STORAGE_ERROR", "TIMEOUT", "LOCK_LOST", "in progress", "gone"}
+)
 """What is sent again under the same key."""
 
 
@@ -93,7 +95,7 @@ class Driver:
         self.tally.strangers += body.get("tenant_id") != tenant
         if response.status_code == 201:
             return "replayed" if "Idempotency-Replayed" in response.headers else "assessed"
-        return str(body["class"])
+        return "in progress" if response.status_code == 409 else str(body["class"])
 
     async def missing(self, accepted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Those of the accepted events that the fleet does not know, or gives as another tenant's."""

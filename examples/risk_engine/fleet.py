@@ -29,11 +29,11 @@ STOP_SECONDS = 20.0
 class Replica:
     """One process of the service, on loopback. Only the process that was started here is signalled."""
 
-    def __init__(self, name: str, env: Mapping[str, str]) -> None:
+    def __init__(self, name: str, env: Mapping[str, str], module: str = "risk_engine", path: Path = EXAMPLES) -> None:
         self.name, self.port = name, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        own = {"RISK_REPLICA": name, "RISK_PORT": str(self.port), "PYTHONPATH": str(EXAMPLES)}
-        self._env = {**os.environ, **env, **own}
+        own = {"RISK_REPLICA": name, "RISK_PORT": str(self.port), "PYTHONPATH": f"{EXAMPLES}{os.pathsep}{path}"}
+        self._module, self._env = module, {**os.environ, **env, **own}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +45,7 @@ class Replica:
 
     def start(self) -> Replica:
         """Start it; it is not ready yet."""
-        self._process = subprocess.Popen([sys.executable, "-m", "risk_engine"], env=self._env, cwd=EXAMPLES.parent)
+        self._process = subprocess.Popen([sys.executable, "-m", self._module], env=self._env)  # noqa: S603
         return self
 
     def wait_until_ready(self) -> None:

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     failure_threshold: int = Field(default=5, ge=1, le=1000)
     open_seconds: float = Field(default=5.0, gt=0, le=3600)
     partitions: int = Field(default=8, ge=1, le=1024)
+    consume: bool = Field(default=True, description="False: the results are left to other replicas")
     max_body: int = Field(default=16_384, ge=256, le=10_000_000, description="bytes of a request")
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
 

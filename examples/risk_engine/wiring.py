@@ -140,7 +140,8 @@ async def running(
             hub, "risk-results", settings.partitions, PARTITION_TTL, address=settings.replica,
             on_assigned=consumer.on_assigned, on_revoked=consumer.on_revoked,
         )  # fmt: skip
-        await stack.enter_async_context(group)
+        if settings.consume:
+            await stack.enter_async_context(group)
 
         health = HealthMonitor()
         health.add_redis(hub)
