@@ -68,11 +68,11 @@ def create_app(running: Running, max_body: int = 16_384) -> FastAPI:
     async def create_event(
         engine: Parts, tenant: Tenant, event: Annotated[Event, Body()], idempotency_key: Key = None
     ) -> Response:
-        """Assess an event. A repeat with the same key gets the same bytes, and the header Idempotency-Replayed."""
+        """Assess an event. A repeat with the same key gets the same bytes, and the header Idempotent-Replayed."""
         created = await engine.service.create_event(tenant, event, idempotency_key)
         headers = {"Location": f"/events/{event.event_id}", "X-Tenant": tenant.encode().decode("latin-1")}
         if created.replayed:
-            headers["Idempotency-Replayed"] = "true"
+            headers["Idempotent-Replayed"] = "true"
         return Response(created.body, 201, headers, "application/json")
 
     @app.get("/events/{event_id}")

@@ -94,7 +94,7 @@ class Driver:
         body = response.json()
         self.tally.strangers += body.get("tenant_id") != tenant
         if response.status_code == 201:
-            return "replayed" if "Idempotency-Replayed" in response.headers else "assessed"
+            return "replayed" if "Idempotent-Replayed" in response.headers else "assessed"
         return "in progress" if response.status_code == 409 else str(body["class"])
 
     async def missing(self, accepted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -53,7 +53,7 @@ async def test_an_event_is_assessed_found_and_replayed_byte_for_byte(api: httpx.
         "tenant_id": "acme", "event_id": "e-1", "decision": "approve", "score": 0, "reasons": [],
     }  # fmt: skip
     again = await api.post("/events", json=PAYMENT, headers=ACME)
-    assert (again.status_code, again.content, again.headers["Idempotency-Replayed"]) == (201, first.content, "true")
+    assert (again.status_code, again.content, again.headers["Idempotent-Replayed"]) == (201, first.content, "true")
     assert (await api.get("/events/e-1", headers=ACME)).json() == first.json()
     assert [entry.event_id for entry in await engine.audit.entries("acme")] == ["e-1"]
     assert await engine.costs.spent("acme") == 25
@@ -68,7 +68,7 @@ async def test_a_tenant_sees_nothing_of_another(api: httpx.AsyncClient, engine: 
         assert (found.status_code, found.json()["tenant_id"]) == (404, tenant), tenant
         created = await api.post("/events", json=PAYMENT | {"amount": "13"}, headers=stranger)
         assert (created.status_code, created.json()["tenant_id"]) == (201, tenant)
-        assert "Idempotency-Replayed" not in created.headers
+        assert "Idempotent-Replayed" not in created.headers
         assert len(await engine.audit.entries(tenant)) == 1
     assert len(await engine.audit.entries("acme")) == 1
 
