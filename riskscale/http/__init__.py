@@ -1,5 +1,5 @@
-"""In front of a web application: rate limits (:class:`ASGILimit`, :class:`WSGILimit`), and requests that are carried out
-once (:class:`ASGIIdempotency`, :class:`WSGIIdempotency`)."""
+"""In front of a web application: rate limits (:class:`ASGILimit`, :class:`WSGILimit`), and requests that are carried
+out once (:class:`ASGIIdempotency`, :class:`WSGIIdempotency`)."""
 
 from riskscale.http.address import Proxies
 from riskscale.http.asgi import ASGILimit

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
 
 from riskscale._core.durations import Duration
-from riskscale.errors import LeaseLost
+from riskscale.errors import ArgumentError, LeaseLost
 from riskscale.http.address import bounded
 from riskscale.http.asgi import App, Message, Receive, Scope, Send, encoded
 from riskscale.http.idempotency import CLAIM, Answer, BaseIdempotency, Refusal
@@ -68,6 +67,8 @@ class ASGIIdempotency(BaseIdempotency):
         max_response: int | None = None,
         documentation: str = "about:blank",
     ) -> None:
+        if not isinstance(guard, IdempotencyGuard):
+            raise ArgumentError("guard", "must be a riskscale.IdempotencyGuard")
         self._app, self._guard = app, guard
         super().__init__(
             guard, tenant, methods, exempt, required, bare_keys, wait, fingerprint, is_result, max_request,

@@ -20,9 +20,11 @@ CLAIM = "riskscale.idempotency"
 UNTOUCHED = frozenset({401, 408, 421, 425, 429, 503})
 """Statuses that say that the work was not begun; any other is its result, also of an error."""
 OWN = frozenset(
-    "connection date keep-alive proxy-authenticate proxy-connection ratelimit ratelimit-policy server te trailer"
-    " transfer-encoding upgrade".split()
-)
+    {
+        "connection", "date", "keep-alive", "proxy-authenticate", "proxy-connection", "ratelimit", "ratelimit-policy",
+        "server", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
 """Header fields of one answer or connection, not of the result."""
 
 _STRING = re.compile(r' *"((?:[ !#-\[\]-~]|\\["\\])*)" *')

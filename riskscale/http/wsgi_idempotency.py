@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from riskscale._core.durations import Duration
-from riskscale.errors import LeaseLost
+from riskscale.errors import ArgumentError, LeaseLost
 from riskscale.http.address import bounded
 from riskscale.http.idempotency import CLAIM, Answer, BaseIdempotency, Refusal
 from riskscale.sync.idempotency import Claim, IdempotencyGuard
@@ -51,6 +51,8 @@ class WSGIIdempotency(BaseIdempotency):
         max_request: int = 1_048_576,
         documentation: str = "about:blank",
     ) -> None:
+        if not isinstance(guard, IdempotencyGuard):
+            raise ArgumentError("guard", "must be a riskscale.sync.IdempotencyGuard")
         self._app, self._guard = app, guard
         super().__init__(
             guard, tenant, methods, exempt, required, bare_keys, wait, fingerprint, is_result, max_request, None,
