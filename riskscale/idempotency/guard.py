@@ -105,11 +105,6 @@ class Claim(Lease):
         await self._guard._store.put(self.token, data, self._guard._store_ttl)
         return Kept("elsewhere", self.token.encode())
 
-    def _end(self) -> None:
-        if self._settled:
-            self._hub._leases.discard(self)
-            self._unwatch()
-
 
 class IdempotencyGuard(BaseGuard):
     """Work that is done once for a key, however often it is asked for; who comes later gets the same result.

@@ -53,9 +53,7 @@ class Claim(Lease):
             self._hear()
             raise
         finally:
-            if self._settled:
-                self._hub._leases.discard(self)
-                self._unwatch()
+            self._end()
 
     def abandon(self, *, unknown: bool = False) -> None:
         """See :meth:`riskscale.Claim.abandon`."""
