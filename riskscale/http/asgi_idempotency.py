@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, LeaseLost
+from riskscale.http._idempotency import CLAIM, Answer, BaseIdempotency, Refusal
 from riskscale.http.address import bounded
 from riskscale.http.asgi import App, Message, Receive, Scope, Send, encoded
-from riskscale.http.idempotency import CLAIM, Answer, BaseIdempotency, Refusal
 from riskscale.idempotency import Claim, IdempotencyGuard
 
 log = logging.getLogger("riskscale.http")

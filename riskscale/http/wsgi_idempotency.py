@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, LeaseLost
+from riskscale.http._idempotency import CLAIM, Answer, BaseIdempotency, Refusal
 from riskscale.http.address import bounded
-from riskscale.http.idempotency import CLAIM, Answer, BaseIdempotency, Refusal
 from riskscale.sync.idempotency import Claim, IdempotencyGuard
 
 if TYPE_CHECKING:

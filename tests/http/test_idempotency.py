@@ -23,7 +23,7 @@ from starlette.routing import Route
 import riskscale.sync
 from riskscale import ArgumentError, Hub, IdempotencyGuard
 from riskscale.http import ASGIIdempotency, WSGIIdempotency
-from riskscale.http.idempotency import Answer
+from riskscale.http._idempotency import Answer
 
 PATIENCE = 20.0
 TENANT = "tenant-7"

@@ -9,6 +9,7 @@ import time
 
 import redis
 
+from riskscale import LeaseLost
 from riskscale.sync import Claim, Hub, IdempotencyGuard
 
 PATIENCE = 30.0
@@ -41,7 +42,10 @@ def main() -> None:
         return b"receipt of fence %d" % claim.fence
 
     def ask() -> None:
-        say(event="got", response=guard.run(*CALL, work, wait=PATIENCE).decode())
+        try:
+            say(event="got", response=guard.run(*CALL, work, wait=PATIENCE).decode())
+        except LeaseLost:
+            say(event="refused")
 
     say(event="ready")
     sys.stdin.readline()  # all start together

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from typing import Any
 
@@ -43,6 +44,23 @@ def test_the_worker_is_killed_in_the_middle(backend: Any, prefix: str) -> None:
     assert first["unknown"] == 0 and began["unknown"] == 1, "one takeover, marked"
     assert began["at"] >= first["at"] + ttl and began["fence"] > first["fence"]
     assert got == [f"receipt of fence {began['fence']}"] * 12
+
+
+def test_a_worker_that_slept_past_its_lease_is_refused(backend: Any, prefix: str) -> None:
+    url = url_of(backend)
+    with replicas(1, url, prefix, 1.5, 1, 1, worker=WORKER) as (sleeper,):
+        assert sleeper.stdout
+        first = json.loads(sleeper.stdout.readline())
+        sleeper.send_signal(signal.SIGSTOP)
+        os.waitpid(sleeper.pid, os.WUNTRACED)
+        with replicas(1, url, prefix, 1.5, 3, 0, worker=WORKER) as heirs:
+            history = events(heirs)
+        sleeper.send_signal(signal.SIGCONT)
+        assert events([sleeper]) == [{"event": "refused"}]
+    (began,) = (each for each in history if each["event"] == "began")
+    got = [each["response"] for each in history if each["event"] == "got"]
+    assert began["unknown"] == 1 and began["fence"] > first["fence"]
+    assert got == [f"receipt of fence {began['fence']}"] * 3
 
 
 async def test_a_server_that_forgets(scratch_server: ServerProcess) -> None:
