@@ -104,6 +104,7 @@ class RecordMachine(RuleBasedStateMachine):
         found = {name.decode(): value for name, value in self.client.hgetall(self.key).items()}
         waiters = {name[1:]: value.decode() for name, value in found.items() if name.startswith("~")}
         assert waiters == model.waiters
+        assert ("previous" in found) == (model.previous != "")
         assert found["token"].decode() == model.token and int(found["unknown"]) == model.unknown
         assert int(found.get("done_us", 0)) == model.done_us
         life_us = 1000 * self.client.pttl(self.key) - 3_600_000_000
