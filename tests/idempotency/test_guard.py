@@ -22,6 +22,7 @@ from riskscale import (
     Replay,
     StateError,
 )
+from riskscale._core.scripts import script
 from riskscale.testing import VirtualClock
 from tests.idempotency.conftest import PATIENCE, Work
 
@@ -171,6 +172,48 @@ async def test_fences_rise_with_the_attempts(timed: Any, clock: VirtualClock) ->
         fences.append((await claim_of(guard)).fence)
         clock.advance(30)
     assert fences == sorted(set(fences))
+
+
+async def test_claims_are_renewed_together_while_their_holders_live(hub: Hub, monkeypatch: Any) -> None:
+    guard, real, renewed = IdempotencyGuard(hub, "pay", ttl=0.5), hub.client.evalsha, asyncio.Event()
+    heartbeat, calls = script("idempotency.heartbeat").sha, 0
+
+    async def evalsha(sha: str, many: int, *args: Any) -> Any:
+        nonlocal calls
+        reply = await real(sha, many, *args)
+        calls += sha == heartbeat and many == 5
+        if calls == 4:  # at a third of the lease: the first would be over
+            renewed.set()
+        return reply
+
+    await hub.preload()
+    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    claims = [await claim_of(guard, "t", str(n), "") for n in range(5)]
+    await asyncio.wait_for(renewed.wait(), PATIENCE)
+    for n, claim in enumerate(claims):
+        assert isinstance(await guard.begin("t", str(n), ""), InProgress) and claim.remaining() > 0
+        await claim.complete("")
+
+
+async def test_the_work_is_cut_off_when_its_claim_is_lost(hub: Hub, raw_client: Any, prefix: str) -> None:
+    guard, work = IdempotencyGuard(hub, "pay", ttl=0.5, cancel_on_lost=True), Work(held=True)
+    worker = asyncio.create_task(guard.run(*CALL, work))
+    await asyncio.wait_for(work.began.wait(), PATIENCE)
+    raw_client.delete(*raw_client.scan_iter(f"{prefix}*"))
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(worker, PATIENCE)
+    assert not work.done
+
+
+@pytest.mark.embedded
+async def test_a_bare_client_leaves_no_task_behind(client: Any) -> None:
+    work, before, guard = Work(), asyncio.all_tasks(), IdempotencyGuard(client)
+    assert await guard.run(*CALL, work) == b"receipt \xff 1"
+    claim = await claim_of(guard, "t", "k", "")
+    assert isinstance(await guard.begin("t", "k", "", wait=0.01), InProgress)
+    await claim.abandon()
+    while asyncio.all_tasks() != before:
+        await asyncio.sleep(0)
 
 
 async def test_it_is_forgotten_when_it_was_kept_long_enough(timed: Any, clock: VirtualClock) -> None:
