@@ -63,6 +63,8 @@ class Claim(Lease):
                 raise
             log.warning("the result of %r is not kept: %s: %s", self.name, type(error).__name__, error)
             kept = NOWHERE
+        watched = bool(self._watches)
+        self._unwatch()  # a renewal that comes after the end would say that it is lost
         try:
             await self._hub.drive(flows.complete(self._attempt, self._grant, kept))
         except LeaseLost:
@@ -70,6 +72,8 @@ class Claim(Lease):
             raise
         finally:
             self._end()
+            if watched and not self._settled:
+                self._watch()
 
     async def abandon(self, *, unknown: bool = False) -> None:
         """End it without a result: the next caller does the work, at once.

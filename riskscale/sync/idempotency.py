@@ -47,6 +47,8 @@ class Claim(Lease):
                 raise
             log.warning("the result of %r is not kept: %s: %s", self.name, type(error).__name__, error)
             kept = NOWHERE
+        watched = bool(self._watches)
+        self._unwatch()  # a renewal that comes after the end would say that it is lost
         try:
             self._hub.drive(flows.complete(self._attempt, self._grant, kept))
         except LeaseLost:
@@ -54,6 +56,8 @@ class Claim(Lease):
             raise
         finally:
             self._end()
+            if watched and not self._settled:
+                self._watch()
 
     def abandon(self, *, unknown: bool = False) -> None:
         """See :meth:`riskscale.Claim.abandon`."""

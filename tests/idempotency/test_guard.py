@@ -195,6 +195,23 @@ async def test_claims_are_renewed_together_while_their_holders_live(hub: Hub, mo
         await claim.complete("")
 
 
+async def test_no_renewal_says_that_a_completed_claim_is_lost(hub: Hub, monkeypatch: Any) -> None:
+    real, lost = hub.client.evalsha, list[Claim]()
+    guard = IdempotencyGuard(hub, "pay", ttl=0.3, cancel_on_lost=True, on_lost=lost.append)
+
+    async def evalsha(sha: str, *args: Any) -> Any:
+        reply = await real(sha, *args)
+        while sha == script("idempotency.complete").sha and claim.remaining() > 0:  # the reply is late
+            await asyncio.sleep(0.005)
+        return reply
+
+    await hub.preload()
+    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    async with await claim_of(guard) as claim:
+        await claim.complete("done")
+    assert not lost and not claim.lost.is_set()
+
+
 async def test_the_work_is_cut_off_when_its_claim_is_lost(hub: Hub, raw_client: Any, prefix: str) -> None:
     guard, work = IdempotencyGuard(hub, "pay", ttl=0.5, cancel_on_lost=True), Work(held=True)
     worker = asyncio.create_task(guard.run(*CALL, work))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, ClassVar
 
+import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -112,7 +113,8 @@ class RecordMachine(RuleBasedStateMachine):
 
 
 def test_scripts_and_model_agree(raw_client: Any, prefix: str) -> None:
-    run_state_machine_as_test(type("Machine", (RecordMachine,), {"client": raw_client, "prefix": prefix}))
+    machine = type("Machine", (RecordMachine,), {"client": raw_client, "prefix": prefix})
+    run_state_machine_as_test(machine, settings=hypothesis.settings(stateful_step_count=30))
 
 
 def test_many_attempts_in_one_heartbeat(raw_client: Any, prefix: str) -> None:
