@@ -35,7 +35,7 @@ def test_the_worker_is_killed_in_the_middle(backend: Any, prefix: str) -> None:
     with replicas(1, url, prefix, ttl, 1, NEVER, worker=WORKER) as (victim,):
         assert victim.stdout
         first = json.loads(victim.stdout.readline())
-        with replicas(3, url, prefix, ttl, 4, 0, worker=WORKER) as heirs:
+        with replicas(3, url, prefix, 30, 4, 0, worker=WORKER) as heirs:
             victim.send_signal(signal.SIGKILL)
             assert victim.wait() == -signal.SIGKILL
             history = events(heirs)
@@ -53,7 +53,7 @@ def test_a_worker_that_slept_past_its_lease_is_refused(backend: Any, prefix: str
         first = json.loads(sleeper.stdout.readline())
         sleeper.send_signal(signal.SIGSTOP)
         os.waitpid(sleeper.pid, os.WUNTRACED)
-        with replicas(1, url, prefix, 1.5, 3, 0, worker=WORKER) as heirs:
+        with replicas(1, url, prefix, 30, 3, 0, worker=WORKER) as heirs:
             history = events(heirs)
         sleeper.send_signal(signal.SIGCONT)
         assert events([sleeper]) == [{"event": "refused"}]

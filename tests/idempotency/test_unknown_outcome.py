@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from riskscale import Claim, Hub, IdempotencyGuard, InProgress, Replay
+from riskscale.testing import VirtualClock
 from tests.idempotency.conftest import PATIENCE, Work
 from tests.lease.test_unknown_outcome import POINTS, Failing
 
@@ -69,10 +70,11 @@ async def test_running(guard: IdempotencyGuard, failing: Failing, point: str, at
 
 
 @pytest.mark.parametrize("point", ["before", "after"])
-async def test_done_and_the_server_is_gone(hub: Hub, monkeypatch: Any, point: str) -> None:
+async def test_done_and_the_server_is_gone(timed: Any, clock: VirtualClock, monkeypatch: Any, point: str) -> None:
     """The next one takes over when the lease has ended, and hears of it; or the result had arrived."""
-    await hub.preload()
-    guard, work, real, gone = IdempotencyGuard(hub, "pay", ttl=0.3, auto_renew=False), Work(), hub.client.evalsha, True
+    guard, work, gone = timed(), Work(), True
+    await guard._hub.preload()
+    real = guard._hub.client.evalsha
 
     async def evalsha(*args: Any) -> Any:
         if work.done != 1 or not gone:
@@ -81,11 +83,12 @@ async def test_done_and_the_server_is_gone(hub: Hub, monkeypatch: Any, point: st
             await real(*args)
         raise redis.ConnectionError("gone")
 
-    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    monkeypatch.setattr(guard._hub.client, "evalsha", evalsha)
     with pytest.raises(redis.ConnectionError):
         await guard.run(*CALL, work)
     gone = False
-    found = await seen(guard)
+    clock.advance(30)
+    found = await guard.begin(*CALL)
     if point == "before":
         assert isinstance(found, Claim) and found.unknown == 1
     else:
