@@ -105,7 +105,14 @@ async def test_a_replay_is_the_same_to_the_byte(payments: Payments, guard: Idemp
 
 
 @pytest.mark.parametrize(
-    "other", [{"content": b"11"}, {"url": "/pay?to=eve"}, {"url": "/slowly?to=bob"}], ids=["body", "query", "path"]
+    "other",
+    [
+        {"content": b"11"},
+        {"url": "/pay?to=eve"},
+        {"url": "/slowly?to=bob"},
+        {"url": "/pay?to=bob1", "content": b"0"},
+    ],
+    ids=["body", "query", "path", "border"],
 )
 async def test_another_request_with_the_key(payments: Payments, guard: IdempotencyGuard, other: Any) -> None:
     async with payments(guard, documentation="https://example.com/keys") as http:
