@@ -123,7 +123,7 @@ if is_live and record.token ~= token then
   return reply(0)
 end
 if not is_there then
-  redis.call('DEL', RECORD) -- what was kept long enough
+  if found[1] then redis.call('DEL', RECORD) end -- what was kept long enough
 elseif record.token ~= '' and record.token ~= token then
   record.unknown = record.unknown + 1
 end

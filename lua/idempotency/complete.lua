@@ -112,11 +112,8 @@ end
 -- <<< _lib/idempotency_wake
 if is_there and record.token ~= token then return { 0, now_us } end
 if is_there and is_done then return { 1, now_us } end
-if is_there then
-  redis.call('HDEL', RECORD, 'end_us') -- passes when memory is full: what was done must be known
-else
-  redis.call('DEL', RECORD) -- what was kept long enough
-end
+-- These pass when memory is full, and what follows them then passes too: what was done must be known.
+if is_there then redis.call('HDEL', RECORD, 'end_us') else redis.call('DEL', RECORD) end
 redis.call('HSET', RECORD, 'token', token, 'fingerprint', fingerprint, 'fence', digits(record.fence), 'keep_us',
   digits(keep_us), 'unknown', digits(record.unknown), 'done_us', digits(math.max(now_us, 1)), 'place', place, 'response',
   response)

@@ -80,9 +80,9 @@ class RecordModel:
 
     def abandon(self, token: str, left: str, now_us: int) -> bool:
         """``idempotency.abandon``."""
-        self._look(now_us)
-        if self.fingerprint is None:
+        if self.fingerprint is None or self.expires_us(now_us) <= 0:
             return True
+        self._look(now_us)
         if self.token != token:
             self.waiters.pop(token, None)
             return self.previous == token

@@ -54,15 +54,9 @@ class Claim(Lease):
             LeaseLost: another attempt has taken over, and its result will be kept; nothing was changed.
             ArgumentError: ``response`` is no text or bytes, or too large; the claim is still held.
         """
-        data = None if response is None else as_bytes(response, "response")
-        try:
-            kept = NOWHERE if data is None else await self._kept(data)
-        except Exception as error:
-            self._attempt.left = "unknown"
-            if strict:
-                raise
-            log.warning("the result of %r is not kept: %s: %s", self.name, type(error).__name__, error)
-            kept = NOWHERE
+        kept = NOWHERE if response is None else await self._kept(as_bytes(response, "response"), strict)
+        watched = bool(self._watches)
+        self._unwatch()  # a renewal that comes after the end would say that it is lost
         try:
             await self._hub.drive(flows.complete(self._attempt, self._grant, kept))
         except LeaseLost:
@@ -70,6 +64,8 @@ class Claim(Lease):
             raise
         finally:
             self._end()
+            if watched and not self._settled:
+                self._watch()
 
     async def abandon(self, *, unknown: bool = False) -> None:
         """End it without a result: the next caller does the work, at once.
@@ -99,16 +95,18 @@ class Claim(Lease):
             self._attempt.left = "unknown"
         await super().__aexit__(kind, error, trace)
 
-    async def _kept(self, data: bytes) -> Kept:
-        if self._guard._fits(data):
-            return kept_here(data)
-        await self._guard._store.put(self.token, data, self._guard._store_ttl)
+    async def _kept(self, data: bytes, strict: bool) -> Kept:
+        try:
+            if self._guard._fits(data):
+                return kept_here(data)
+            await self._guard._store.put(self.token, data, self._guard._store_ttl)
+        except Exception as error:
+            self._attempt.left = "unknown"  # the work was done
+            if strict:
+                raise
+            log.warning("the result of %r, %d bytes, is not kept: %s", self.name, len(data), type(error).__name__)
+            return NOWHERE
         return Kept("elsewhere", self.token.encode())
-
-    def _end(self) -> None:
-        if self._settled:
-            self._hub._leases.discard(self)
-            self._unwatch()
 
 
 class IdempotencyGuard(BaseGuard):

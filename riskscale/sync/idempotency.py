@@ -38,24 +38,18 @@ class Claim(Lease):
 
     def complete(self, response: Result | None, *, strict: bool = True) -> None:
         """See :meth:`riskscale.Claim.complete`."""
-        data = None if response is None else as_bytes(response, "response")
-        try:
-            kept = NOWHERE if data is None else self._kept(data)
-        except Exception as error:
-            self._attempt.left = "unknown"
-            if strict:
-                raise
-            log.warning("the result of %r is not kept: %s: %s", self.name, type(error).__name__, error)
-            kept = NOWHERE
+        kept = NOWHERE if response is None else self._kept(as_bytes(response, "response"), strict)
+        watched = bool(self._watches)
+        self._unwatch()  # a renewal that comes after the end would say that it is lost
         try:
             self._hub.drive(flows.complete(self._attempt, self._grant, kept))
         except LeaseLost:
             self._hear()
             raise
         finally:
-            if self._settled:
-                self._hub._leases.discard(self)
-                self._unwatch()
+            self._end()
+            if watched and not self._settled:
+                self._watch()
 
     def abandon(self, *, unknown: bool = False) -> None:
         """See :meth:`riskscale.Claim.abandon`."""
@@ -78,10 +72,17 @@ class Claim(Lease):
             self._attempt.left = "unknown"
         super().__exit__(kind, *rest)
 
-    def _kept(self, data: bytes) -> Kept:
-        if self._guard._fits(data):
-            return kept_here(data)
-        self._guard._store.put(self.token, data, self._guard._store_ttl)
+    def _kept(self, data: bytes, strict: bool) -> Kept:
+        try:
+            if self._guard._fits(data):
+                return kept_here(data)
+            self._guard._store.put(self.token, data, self._guard._store_ttl)
+        except Exception as error:
+            self._attempt.left = "unknown"  # the work was done
+            if strict:
+                raise
+            log.warning("the result of %r, %d bytes, is not kept: %s", self.name, len(data), type(error).__name__)
+            return NOWHERE
         return Kept("elsewhere", self.token.encode())
 
 

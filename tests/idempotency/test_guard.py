@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from riskscale import (
     Replay,
     StateError,
 )
+from riskscale._core.scripts import script
+from riskscale.lease.keeper import Keeper
 from riskscale.testing import VirtualClock
 from tests.idempotency.conftest import PATIENCE, Work
 
@@ -173,6 +176,72 @@ async def test_fences_rise_with_the_attempts(timed: Any, clock: VirtualClock) ->
     assert fences == sorted(set(fences))
 
 
+async def test_claims_are_renewed_together(hub: Hub, raw_client: Any, monkeypatch: Any) -> None:
+    guard, real, renewed = IdempotencyGuard(hub, "pay", ttl=3), hub.client.evalsha, asyncio.Event()
+    heartbeat, seen = script("idempotency.heartbeat").sha, set[bytes]()
+
+    async def evalsha(sha: str, many: int, *args: Any) -> Any:
+        reply = await real(sha, many, *args)
+        if sha == heartbeat and many > 1:
+            seen.update(args[:many])
+            renewed.set()
+        return reply
+
+    await hub.preload()
+    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    claims = await asyncio.gather(*(claim_of(guard, "t", str(n), "") for n in range(5)))
+    await asyncio.wait_for(renewed.wait(), PATIENCE)
+    fences = dict.fromkeys(claim.fence for claim in claims)
+    for key in seen:
+        end_us, fence = map(int, raw_client.hmget(key, "end_us", "fence"))
+        assert fence in fences and end_us > fence + 3_000_000, "the fence is the time of its beginning"
+    for claim in claims:
+        await claim.complete("")
+
+
+async def test_no_renewal_says_that_a_completed_claim_is_lost(hub: Hub, monkeypatch: Any) -> None:
+    real, lost, hours = hub.client.evalsha, list[Claim](), 0
+    monkeypatch.setattr(hub, "monotonic", lambda: time.monotonic() + 3600 * hours)
+    guard = IdempotencyGuard(hub, "pay", cancel_on_lost=True, on_lost=lost.append)
+
+    async def evalsha(sha: str, *args: Any) -> Any:
+        nonlocal hours
+        reply = await real(sha, *args)
+        if sha == script("idempotency.complete").sha:  # the reply is late, and whoever looks after it looks
+            hours = 1
+            hub.part(Keeper)._changed.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        return reply
+
+    await hub.preload()
+    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    async with await claim_of(guard) as claim:
+        await claim.complete("done")
+    assert not lost and not claim.lost.is_set()
+
+
+async def test_the_work_is_cut_off_when_its_claim_is_lost(hub: Hub, raw_client: Any, prefix: str) -> None:
+    guard, work = IdempotencyGuard(hub, "pay", ttl=1.5, cancel_on_lost=True), Work(held=True)
+    worker = asyncio.create_task(guard.run(*CALL, work))
+    await asyncio.wait_for(work.began.wait(), PATIENCE)
+    raw_client.delete(*raw_client.scan_iter(f"{prefix}*"))
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(worker, PATIENCE)
+    assert not work.done
+
+
+@pytest.mark.embedded
+async def test_a_bare_client_leaves_no_task_behind(client: Any) -> None:
+    work, before, guard = Work(), asyncio.all_tasks(), IdempotencyGuard(client)
+    assert await guard.run(*CALL, work) == b"receipt \xff 1"
+    claim = await claim_of(guard, "t", "k", "")
+    assert isinstance(await guard.begin("t", "k", "", wait=0.01), InProgress)
+    await claim.abandon()
+    while asyncio.all_tasks() != before:
+        await asyncio.sleep(0)
+
+
 async def test_it_is_forgotten_when_it_was_kept_long_enough(timed: Any, clock: VirtualClock) -> None:
     guard, work = timed(keep=60), Work()
     await guard.run(*CALL, work)
@@ -275,7 +344,7 @@ async def test_large_results_are_kept_in_a_store(hub: Hub, caplog: Any) -> None:
     bucket.broken = True
     call = "tenant-7", "key-2", ""
     assert await guard.run(*call, lambda _: large) == large
-    assert "OSError: no bucket" in caplog.text
+    assert "768 bytes, is not kept: OSError" in caplog.text
     claim = await claim_of(guard, "tenant-7", "key-3", "")
     with pytest.raises(OSError, match="no bucket"):
         await claim.complete(large)
