@@ -75,6 +75,8 @@ def test_a_shared_bulkhead_in_threads(sync_hub: riskscale.sync.Hub, hub: Hub) ->
         assert monitor.system_health().status is WARN
     with pytest.raises(ArgumentError, match=r"riskscale\.HealthMonitor"):
         monitor.add_bulkhead(SharedBulkhead(hub, "other", 1, 0))
+    with pytest.raises(ArgumentError, match=r"is of riskscale\.sync"):
+        riskscale.HealthMonitor().add_bulkhead(bulkhead)
 
 
 async def test_the_server_is_asked_through_a_hub_or_a_client(client: Any, hub: Hub) -> None:
