@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,6 +164,14 @@ def test_a_blocking_client_of_httpx(service: str) -> None:
         monitor.add_check("good", http.check(client, "/200"))
         monitor.add_check("bad", http.check(client, "/500"))
         assert [check.output for check in monitor.system_health().checks] == ["", "HTTP 500"]
+
+
+def test_they_bring_no_driver_along() -> None:
+    drivers = "asyncpg psycopg psycopg_pool aio_pika aiormq httpx"
+    code = "import sys; from riskscale.health import http, postgresql, rabbitmq; "
+    code += f"print([each for each in '{drivers}'.split() if each in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(

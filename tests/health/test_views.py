@@ -98,7 +98,13 @@ async def test_the_server_is_asked_through_a_hub_or_a_client(client: Any, hub: H
 async def test_a_hub_that_closes_leaves_the_rotation(client: Any, hub: Hub) -> None:
     monitor = riskscale.HealthMonitor(cache_seconds=0)
     monitor.add_redis(hub)
-    await hub.aclose()
+    hub.enter()  # a call is under way
+    closing = asyncio.create_task(hub.aclose(timeout=60))
+    while (await monitor.system_health("ready")).http_status == 200:
+        await asyncio.sleep(0)
+    assert not closing.done()
+    hub.leave()
+    await closing
     report = await monitor.system_health("ready")
     assert (report.http_status, report.checks[0].output) == (503, "HubClosed")
     assert (await monitor.system_health("live")).http_status == 200
