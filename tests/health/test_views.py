@@ -126,17 +126,18 @@ async def test_the_server_is_gone_and_comes_back(
 ) -> None:
     """Ready says so, or warns where the service goes on without; live says nothing of it."""
     module, room = (riskscale, "asyncio") if asked.is_async else (riskscale.sync, "blocking")
-    monitor, client = asked.monitor(cache_seconds=0), client_of(scratch_server, room)
-    monitor.add_redis(module.Hub(client), critical=critical, timeout=0.2)
-    monitor.add_check("loop", str, groups=("live",))
-    assert (await asked.health(monitor, "ready")).status is PASS
+    patient, hasty, client = asked.monitor(), asked.monitor(cache_seconds=0), client_of(scratch_server, room)
+    patient.add_redis(client)
+    assert (await asked.health(patient, "ready")).status is PASS
+    hasty.add_redis(module.Hub(client), critical=critical, timeout=0.2)
+    hasty.add_check("loop", str, groups=("live",))
     outage.begin()
-    report = await asked.health(monitor, "ready")
+    report = await asked.health(hasty, "ready")
     assert (report.http_status, report.status) == (code, FAIL if critical else WARN)
     assert str(scratch_server.port) not in report.checks[0].output
-    assert (await asked.health(monitor, "live")).http_status == 200
+    assert (await asked.health(hasty, "live")).http_status == 200
     outage.end()
-    while (await asked.health(monitor, "ready")).status is not PASS:
+    while (await asked.health(hasty, "ready")).status is not PASS:
         await asyncio.sleep(0.01)
     if asked.is_async:
         await client.aclose()
