@@ -10,6 +10,7 @@ from riskscale.errors import (
     BulkheadFull,
     CircuitOpen,
     HubClosed,
+    IdempotencyConflict,
     LeaseLost,
     RateLimitExceeded,
     RiskscaleError,
@@ -18,6 +19,7 @@ from riskscale.errors import (
 )
 from riskscale.fence import Guard
 from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
+from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -58,6 +60,7 @@ from riskscale.typing import (
     MetricsCollector,
     RateLimitBackend,
     RedisLockBackend,
+    ResultStore,
 )
 
 __version__ = "0.1.0"
@@ -79,6 +82,7 @@ __all__ = [
     "CheckReport",
     "CircuitBreaker",
     "CircuitOpen",
+    "Claim",
     "Counts",
     "Decision",
     "DistributedLock",
@@ -89,8 +93,11 @@ __all__ = [
     "HealthStatus",
     "Hub",
     "HubClosed",
+    "IdempotencyConflict",
+    "IdempotencyGuard",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
+    "InProgress",
     "Lease",
     "LeaseLost",
     "LeasedRateLimiter",
@@ -101,6 +108,7 @@ __all__ = [
     "LuaLockBackend",
     "MetricsCollector",
     "MetricsSnapshot",
+    "Mismatch",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
@@ -112,7 +120,9 @@ __all__ = [
     "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Replay",
     "Reservation",
+    "ResultStore",
     "RiskscaleError",
     "ScalingAction",
     "ScalingDecision",

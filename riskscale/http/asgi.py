@@ -81,7 +81,8 @@ class ASGILimit(Gate[Scope, Limiter[Any, Any]]):
 
 
 def encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers]
+    """As ASGI has header fields."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def _telling(send: Send, headers: Headers) -> Send:
