@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from riskscale._core.base import BaseHub
 from riskscale._core.durations import Duration, seconds
 from riskscale._core.keys import check_name
 from riskscale.errors import ArgumentError
@@ -30,7 +31,7 @@ class BaseHealthMonitor:
     @property
     def groups(self) -> frozenset[str]:
         """Those that may be asked for: ``live``, ``ready``, and what else was named."""
-        return frozenset({LIVE, READY}.union(*(probe.check.groups for probe in self._probes.values())))
+        return frozenset({LIVE, READY}.union(*(probe.check.groups for probe in list(self._probes.values()))))
 
     def add_check(
         self,
@@ -105,6 +106,9 @@ class BaseHealthMonitor:
         """
         _check_has(bulkhead, "bulkhead", "name", "status")
         self._check_callable(bulkhead.status, "bulkhead")
+        hub = getattr(bulkhead, "_hub", None)
+        if isinstance(hub, BaseHub) and hub._blocking is not self._blocking:
+            raise ArgumentError("bulkhead", "is of riskscale.sync, and would hold up the event loop")
         self._add("bulkhead", bulkhead.name, of_bulkhead(bulkhead), critical=False, timeout=timeout, groups=groups)
 
     def _ping_of(self, client: Any) -> Callable[[], Any]:
@@ -133,16 +137,18 @@ class BaseHealthMonitor:
 
     def _check_callable(self, check: object, argument: str) -> None:
         if not callable(check):
-            raise ArgumentError(argument, f"must be a function, to be called without arguments, not {check!r}")
+            kind = type(check).__name__  # a text might be a DSN
+            raise ArgumentError(argument, f"must be a function, to be called without arguments, not {kind}")
         if self._blocking and inspect.iscoroutinefunction(check):
             raise ArgumentError(argument, "must not give something to await: that is for riskscale.HealthMonitor")
 
     def _of(self, group: str | None) -> list[Probe]:
         if group is None:
             return list(self._probes.values())
-        if group not in self.groups:
-            raise ArgumentError("group", f"must be one of {', '.join(sorted(self.groups))}, not {group!r}")
-        return [probe for probe in self._probes.values() if group in probe.check.groups]
+        known = sorted(self.groups)
+        if group not in known:
+            raise ArgumentError("group", f"must be one of {', '.join(known)}, not {group!r}")
+        return [probe for probe in list(self._probes.values()) if group in probe.check.groups]
 
     def _report(self, group: str | None, found: Iterable[CheckReport]) -> HealthReport:
         return HealthReport.of(group, time.time(), tuple(found))
@@ -153,7 +159,7 @@ class BaseHealthMonitor:
 
 
 def _groups(groups: Iterable[str]) -> frozenset[str]:
-    if isinstance(groups, str):
+    if isinstance(groups, str) or not isinstance(groups, Iterable):
         raise ArgumentError("groups", "must be several names, not one text")
     found = frozenset(check_name(group, "groups") for group in groups)
     if not found:

@@ -23,8 +23,8 @@ def check(client: Any, url: str) -> Callable[[], Any]:
 
     Only the status is looked at; what follows it is not read. The check's own ``timeout`` bounds it.
     """
-    stream = getattr(client, "stream", None)
-    if not callable(stream):
+    stream, send = getattr(client, "stream", None), getattr(client, "send", None)
+    if not callable(stream) or not callable(send):
         raise ArgumentError("client", f"must be a client of httpx, not {type(client).__name__}")
 
     async def waited() -> Observation:
@@ -35,7 +35,7 @@ def check(client: Any, url: str) -> Callable[[], Any]:
         with stream("GET", url) as response:
             return _seen(response)
 
-    return waited if inspect.iscoroutinefunction(client.send) else blocking
+    return waited if inspect.iscoroutinefunction(send) else blocking
 
 
 def _seen(response: Any) -> Observation:

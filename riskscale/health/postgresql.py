@@ -23,14 +23,14 @@ def check(pool: Any) -> Callable[[], Any]:
     Raises:
         ArgumentError: it is none of these.
     """
-    fetchval, connection = getattr(pool, "fetchval", None), getattr(pool, "connection", None)
+    fetchval, connection, getconn = (getattr(pool, name, None) for name in ("fetchval", "connection", "getconn"))
     if callable(fetchval):
 
         async def asyncpg() -> None:
             await fetchval(QUERY)
 
         return asyncpg
-    if not callable(connection):
+    if not callable(connection) or not callable(getconn):
         raise ArgumentError("pool", f"must be a pool of asyncpg or psycopg, not {type(pool).__name__}")
 
     async def waited() -> None:
@@ -41,4 +41,4 @@ def check(pool: Any) -> Callable[[], Any]:
         with connection() as one:
             one.execute(QUERY)
 
-    return waited if inspect.iscoroutinefunction(pool.getconn) else blocking
+    return waited if inspect.iscoroutinefunction(getconn) else blocking

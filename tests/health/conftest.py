@@ -12,6 +12,7 @@ import pytest
 import riskscale
 import riskscale.sync
 from riskscale import HealthReport
+from riskscale.health.base import BaseHealthMonitor as Base
 
 
 class Slow:
@@ -67,6 +68,13 @@ class Asked:
     def end(self) -> None:
         for slow in self._slow:
             slow.end()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a second may pass before a check has run: what is to pass here has all the time it wants."""
+    for method in (Base.add_check, Base.add_redis, Base.add_bulkhead, Base._add):
+        monkeypatch.setitem(method.__kwdefaults__, "timeout", 60.0)
 
 
 @pytest.fixture(params=["asyncio", "threads"])

@@ -75,6 +75,8 @@ def test_a_shared_bulkhead_in_threads(sync_hub: riskscale.sync.Hub, hub: Hub) ->
         assert monitor.system_health().status is WARN
     with pytest.raises(ArgumentError, match=r"riskscale\.HealthMonitor"):
         monitor.add_bulkhead(SharedBulkhead(hub, "other", 1, 0))
+    with pytest.raises(ArgumentError, match=r"is of riskscale\.sync"):
+        riskscale.HealthMonitor().add_bulkhead(bulkhead)
 
 
 async def test_the_server_is_asked_through_a_hub_or_a_client(client: Any, hub: Hub) -> None:
@@ -96,7 +98,13 @@ async def test_the_server_is_asked_through_a_hub_or_a_client(client: Any, hub: H
 async def test_a_hub_that_closes_leaves_the_rotation(client: Any, hub: Hub) -> None:
     monitor = riskscale.HealthMonitor(cache_seconds=0)
     monitor.add_redis(hub)
-    await hub.aclose()
+    hub.enter()  # a call is under way
+    closing = asyncio.create_task(hub.aclose(timeout=60))
+    while (await monitor.system_health("ready")).http_status == 200:
+        await asyncio.sleep(0)
+    assert not closing.done()
+    hub.leave()
+    await closing
     report = await monitor.system_health("ready")
     assert (report.http_status, report.checks[0].output) == (503, "HubClosed")
     assert (await monitor.system_health("live")).http_status == 200
@@ -118,17 +126,18 @@ async def test_the_server_is_gone_and_comes_back(
 ) -> None:
     """Ready says so, or warns where the service goes on without; live says nothing of it."""
     module, room = (riskscale, "asyncio") if asked.is_async else (riskscale.sync, "blocking")
-    monitor, client = asked.monitor(cache_seconds=0), client_of(scratch_server, room)
-    monitor.add_redis(module.Hub(client), critical=critical, timeout=0.2)
-    monitor.add_check("loop", str, groups=("live",))
-    assert (await asked.health(monitor, "ready")).status is PASS
+    patient, hasty, client = asked.monitor(), asked.monitor(cache_seconds=0), client_of(scratch_server, room)
+    patient.add_redis(client)
+    assert (await asked.health(patient, "ready")).status is PASS
+    hasty.add_redis(module.Hub(client), critical=critical, timeout=0.2)
+    hasty.add_check("loop", str, groups=("live",))
     outage.begin()
-    report = await asked.health(monitor, "ready")
+    report = await asked.health(hasty, "ready")
     assert (report.http_status, report.status) == (code, FAIL if critical else WARN)
     assert str(scratch_server.port) not in report.checks[0].output
-    assert (await asked.health(monitor, "live")).http_status == 200
+    assert (await asked.health(hasty, "live")).http_status == 200
     outage.end()
-    while (await asked.health(monitor, "ready")).status is not PASS:
+    while (await asked.health(hasty, "ready")).status is not PASS:
         await asyncio.sleep(0.01)
     if asked.is_async:
         await client.aclose()

@@ -19,8 +19,8 @@ from riskscale.http import ASGIHealth, WSGIHealth
 
 
 def checked(monitor: Any, ready: Callable[[], Any]) -> Any:
-    monitor.add_check("loop", lambda: None, groups=("live",))
-    monitor.add_check("db", ready)
+    monitor.add_check("loop", lambda: None, timeout=60, groups=("live",))
+    monitor.add_check("db", ready, timeout=60)
     return monitor
 
 
