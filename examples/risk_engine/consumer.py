@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -75,7 +75,7 @@ class Consumer:
                 found = await self._client.xread({stream: "0"}, count=AT_ONCE, block=BLOCK_MS)
                 for _, entries in found.items() if isinstance(found, dict) else found:
                     for name, fields in entries[0] if isinstance(found, dict) else entries:
-                        await asyncio.shield(self._handle(stream, name, fields))
+                        await _whole(self._handle(stream, name, fields))
             except redis.RedisError as error:
                 log.warning("%s is not read: %s", stream, type(error).__name__)
                 await asyncio.sleep(PAUSE)
@@ -95,3 +95,13 @@ class Consumer:
             self._metrics.increment("risk_results_handled", redelivery="yes" if redelivery else "no")
         with suppress(redis.ResponseError):
             await self._client.xdel(stream, name)
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """To its end, also where its caller is cancelled meanwhile: then that is raised when it has ended."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
