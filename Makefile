@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates bench-breakers check lua vectors clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers check lua vectors clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests
 
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)
+
+test-contract: $(V)/with-test ## the scripts from Node, Go, Java and a shell
+	env -u REDIS_URL $(PY) -m pytest -q tests/contract/run_languages.py
 
 soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
@@ -66,6 +69,7 @@ vectors: $(V)/with-test ## write again tests/contract/*.json, after `make lua`
 
 clean: ## remove what was made here
 	rm -rf .venv .venv-redis51 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix tests/contract/runners/,node/node_modules go/runner java/target)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(V)/bin/python:

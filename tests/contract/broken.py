@@ -53,18 +53,23 @@ def changed(*path: Any) -> Callable[[Any], Change]:
 STEP = ("cases", 0, "steps", 1)
 ERROR = ("cases", 0, "steps", 2)
 
-FORMAT: dict[str, tuple[Change, str]] = {
+FILE: dict[str, tuple[Change, str]] = {
     "an unknown field of the file": (changed("comment")("x"), "comment"),
     "another format": (changed("format")(2), "format"),
+    "another primitive": (changed("primitive")("lock"), "lock"),
+}
+"""What is wrong with a file as a whole."""
+
+FORMAT: dict[str, tuple[Change, str]] = {
     "an unknown field of a case": (changed("cases", 0, "note")("x"), "note"),
     "an unknown field of a step": (changed(*STEP, "now")("x"), "now"),
-    "an unknown kind of state": (changed(*STEP, "state", "k:value")({"set": ["x"]}), "k:value"),
+    "an unknown kind of state": (changed(*STEP, "state", "k:value")({"set": ["x"]}), "set"),
     "an unknown field of a state": (changed(*STEP, "state", "k:value")({"string": "x", "life": 1}), "life"),
     "an unknown script": (changed(*STEP, "script")("fence.gard"), "fence.gard"),
     "too few keys": (changed(*STEP, "keys")(["k:value"]), "fence.guard does not take 1 keys"),
     "both a reply and an error": (changed(*STEP, "error")("RSARG"), "either reply or error"),
 }
-"""What is not of the format."""
+"""What is wrong with a case."""
 
 ANSWER: dict[str, tuple[Change, str]] = {
     "another number": (changed(*STEP, "reply")([1, 8, 9]), "fence.guard"),
@@ -83,16 +88,29 @@ ANSWER: dict[str, tuple[Change, str]] = {
 """What no server answers."""
 
 
-def files(place: Path, change: Change | None = None) -> tuple[Path, Path]:
-    """A folder of Lua with the guard's scripts alone, and one with its vectors, changed so."""
-    lua, vectors = place / "lua", place / "vectors"
+def file(*changes: Change) -> dict[str, Any]:
+    """The good file, changed so."""
+    made = copy.deepcopy(GOOD)
+    for change in changes:
+        change(made)
+    return made
+
+
+def all_cases() -> dict[str, Any]:
+    """One file with the good case, and one of each wrong one under its own name."""
+    made = file()
+    for what, (change, _) in {**FORMAT, **ANSWER}.items():
+        made["cases"].append({**file(change)["cases"][0], "name": what})
+    return made
+
+
+def folders(place: Path, vectors: dict[str, Any]) -> tuple[Path, Path]:
+    """A folder of Lua with the guard's scripts alone, and one with those vectors."""
+    lua, beside = place / "lua", place / "vectors"
     shutil.copytree(folder() / "fence", lua / "fence")
     manifest = json.loads((folder() / "manifest.json").read_bytes())
     scripts = {name: entry for name, entry in manifest["scripts"].items() if name.startswith("fence.")}
     (lua / "manifest.json").write_text(json.dumps({**manifest, "scripts": scripts}))
-    vectors.mkdir()
-    file = copy.deepcopy(GOOD)
-    if change:
-        change(file)
-    (vectors / "fence.json").write_text(json.dumps(file))
-    return lua, vectors
+    beside.mkdir()
+    (beside / "fence.json").write_text(json.dumps(vectors))
+    return lua, beside

@@ -125,10 +125,10 @@ def test_names_stand_in_keys_as_the_table_says() -> None:
 # The reader is strict
 
 
-@pytest.mark.parametrize("what", broken.FORMAT)
+@pytest.mark.parametrize("what", {**broken.FILE, **broken.FORMAT})
 def test_what_is_not_of_the_format_is_named(what: str, tmp_path: Path) -> None:
-    change, said = broken.FORMAT[what]
-    _, vectors = broken.files(tmp_path, change)
+    change, said = {**broken.FILE, **broken.FORMAT}[what]
+    _, vectors = broken.folders(tmp_path, broken.file(change))
     with pytest.raises(BadVector, match=said):
         read("fence", vectors)
 
@@ -138,13 +138,13 @@ def test_what_the_server_does_not_answer_is_a_failure(
     what: str, tmp_path: Path, send: Send, raw_client: Any, prefix: str
 ) -> None:
     change, said = broken.ANSWER[what]
-    _, vectors = broken.files(tmp_path, change)
+    _, vectors = broken.folders(tmp_path, broken.file(change))
     (failure,) = failures("fence", send, raw_client, prefix, vectors)
     assert failure.startswith("a case: step ") and said in failure
 
 
 def test_the_good_vector_is_good(tmp_path: Path, send: Send, raw_client: Any, prefix: str) -> None:
-    _, vectors = broken.files(tmp_path)
+    _, vectors = broken.folders(tmp_path, broken.file())
     assert failures("fence", send, raw_client, prefix, vectors) == []
     assert not raw_client.keys(f"{prefix}*")
 

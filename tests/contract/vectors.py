@@ -152,7 +152,7 @@ def _states(where: str, value: Any) -> States:
 def _state(where: str, value: Any) -> State:
     kinds = {"string", "hash", "zset", "list"} & set(value if isinstance(value, dict) else ())
     if len(kinds) != 1:
-        raise BadVector(f"{where}: must be null, or one of string, hash, zset, list")
+        raise BadVector(f"{where}: must be null, or one of string, hash, zset, list, not {value!r}")
     (kind,) = kinds
     _fields(where, value, {kind}, {"ttl"})
     if value.get("ttl", "none") != "none":

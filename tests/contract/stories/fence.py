@@ -31,7 +31,9 @@ def write(book: Book) -> None:
     case("fence.read", VALUE, 7)
 
     case = book.case("a value is any bytes")
-    for fence, value in enumerate((b"\x00\xff\x80", b"\r\n", "ü 漢 \x00 |".encode(), b"a 'b' \\ c", b"x" * 2000), 1):
+    for fence, value in enumerate(
+        (b"\x00\xff\x80", b"\r\n", "ü 漢 \x00 |".encode(), b'a "b" \\ "c"\\', b"x" * 2000), 1
+    ):
         case("fence.guard", VALUE, fence, value, HOUR)
     case("fence.guard", VALUE, 9, b"\xc3\x28\x00", HOUR)
     case("fence.read", VALUE, 9)

@@ -132,6 +132,9 @@ func main() {
 		if err == nil && (file.Format != 1 || file.Primitive != primitive) {
 			err = fmt.Errorf("format %d of %s", file.Format, file.Primitive)
 		}
+		if err != nil {
+			file.Cases = nil
+		}
 		r.count(primitive+".json", err)
 		for at, each := range file.Cases {
 			r.run(each, primitive, fmt.Sprintf("rv%d:%s%d:", os.Getpid(), primitive, at))

@@ -40,7 +40,7 @@ function reply(value) {
 function state(key, value) {
   if (value === null) return null;
   const kinds = KINDS.filter((kind) => kind in Object(value));
-  if (kinds.length !== 1) fail(`${key} must be null, or one of ${KINDS}`);
+  if (kinds.length !== 1) fail(`${key} must be null, or one of ${KINDS}, not ${show(value)}`);
   const [kind] = kinds;
   const { ttl = "", [kind]: held } = fields(value, [kind], ["ttl"]);
   if (ttl !== "" && ttl !== "none") fail("the only ttl is none");
