@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers check lua vectors clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages check lua vectors clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many he
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
 
+bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
+	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))
+
 bench-rates: $(V)/with-bench $(V)/hiredis ## limits side by side, on a server of its own; writes docs/performance.md anew
 	env -u REDIS_URL PYTHONPATH=$(V)/hiredis $(PY) -m benchmarks.rates --docs docs
 
@@ -69,7 +72,7 @@ vectors: $(V)/with-test ## write again tests/contract/*.json, after `make lua`
 
 clean: ## remove what was made here
 	rm -rf .venv .venv-redis51 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
-	rm -rf $(addprefix tests/contract/runners/,node/node_modules go/runner java/target)
+	rm -rf $(addprefix tests/contract/runners/,node/node_modules go/bin java/target)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(V)/bin/python:

@@ -34,7 +34,7 @@ class Language:
 
 LANGUAGES = {
     "node": Language(("node", "npm"), ("node", "runner.mjs"), (("npm", "ci", "--no-audit", "--no-fund"),)),
-    "go": Language(("go",), ("./runner",), (("go", "vet", "./..."), ("go", "build", "-o", "runner", "."))),
+    "go": Language(("go",), ("bin/runner",), (("go", "vet", "./..."), ("go", "build", "-o", "bin/", "./..."))),
     "java": Language(
         ("java", "javac", "mvn"),
         ("java", "-cp", "target/classes:target/dependency/*", "Runner"),

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from benchmarks.languages import decisions
+from benchmarks.rounds import Settings
 from riskscale._core.scripts import folder
 from riskscale.testing import ServerProcess
 from tests.contract import broken
@@ -78,6 +80,12 @@ def test_it_names_a_missing_file_and_a_bad_digest(language: str, url: str, tmp_p
     for said in ("fence.json: ", "fence.read: the digest of fence/read.lua is "):
         assert any(line.startswith(said) for line in before), printed
     assert (code, last) == (1, "0 passed, 2 failed")
+
+
+def test_the_benchmark_measures_each_language(url: str) -> None:
+    rows = decisions.one_process(url, Settings(rounds=1, slice_s=0.002))
+    assert [str(row["name"]).split()[0] for row in rows] == ["python", *(name for name in LANGUAGES if name != "shell")]
+    assert all(value > 0 for row in rows for value in row.values() if isinstance(value, float))
 
 
 def test_a_toolchain_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,9 @@ def gcra_edges(book: Book) -> None:
     case.refuses("RSARG burst", "rate.gcra", key, [2, window_us + 1, 10**9, 1, 1, case.now])
     case("rate.gcra", key_of("gcra", "small"), 10**9, 1, 1, 1, 1)
     case("rate.gcra", key_of("gcra", "burst"), 1, 315_576_000_000_000, 14, 1, 14)
+    case = book.case("rate.gcra: admitted as often as it is asked, at one time")  # make bench-languages repeats it
+    for _ in range(2):
+        case("rate.gcra", key_of("gcra", "busy"), 10**9, 10**9, 10**9, 1, 1)
     case = book.case("rate.gcra: the key's text that is no state")
     for text in (b"-1", b"1.5", b"9007199254740993", b"1/", b"1/x", b"1/2/3"):
         case.given({key[0]: State("string", text)})
