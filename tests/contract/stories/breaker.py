@@ -58,8 +58,8 @@ class Replica:
 
 def write(book: Book) -> None:
     for tell in (
-        a_run, rates, quorum, rounds, permits, half_open_ends, growth, by_hand, lost_state, old_news, windows, clock,
-        many_items, names,
+        a_run, rates, quorum, rounds, permits, half_open_ends, growth, by_hand, unheard_of, lost_state, old_news,
+        windows, clock, many_items, names,
     ):  # fmt: skip
         tell(book)
 
@@ -68,9 +68,18 @@ def read(case: Case) -> None:
     case("breaker.read", JOB)
 
 
+def nodes(case: Case, names: str, policy: Policy) -> list[Replica]:
+    """Replicas that have heard what holds, and count from now on."""
+    replicas = [Replica(case, name, policy) for name in names]
+    for replica in replicas:
+        replica.report()
+    return replicas
+
+
 def a_run(book: Book) -> None:
     case = book.case("failures in a row open it for all, a good probe closes it")
-    a, b = (Replica(case, node, Policy()) for node in ("a", "b"))
+    a, b = Replica(case, "a", Policy()), Replica(case, "b", Policy())
+    a.report(0, 5, 2, 0, run=2)
     a.report(0, 5, 2, 0, run=2)
     b.probe("b-1")
     a.report(0, 1, 1, 0, run=3)
@@ -90,21 +99,21 @@ def a_run(book: Book) -> None:
 
 def rates(book: Book) -> None:
     case = book.case("a rate of failures opens it, not before the minimum of calls")
-    a = Replica(case, "a", Policy(consecutive=0, failure_ppm=500_000))
+    (a,) = nodes(case, "a", Policy(consecutive=0, failure_ppm=500_000))
     a.report(0, 3, 3, 0)
     a.report(1_500_000, 1, 0, 0, 0, 3, 0, 0)
     read(case)
     a.report(0, 1, 1, 0)
     read(case)
     case = book.case("a rate of slow calls opens it")
-    a = Replica(case, "a", Policy(consecutive=0, slow_ppm=500_000, minimum=2, drawn=1000))
+    (a,) = nodes(case, "a", Policy(consecutive=0, slow_ppm=500_000, minimum=2, drawn=1000))
     a.report(0, 2, 0, 1)
     read(case)
 
 
 def quorum(book: Book) -> None:
     case = book.case("it opens when enough nodes find the dependency bad")
-    a, b, c = (Replica(case, node, Policy(quorum=2)) for node in "abc")
+    a, b, c = nodes(case, "abc", Policy(quorum=2))
     a.report(0, 3, 3, 0, run=3, votes=1)
     b.report(0, 1, 0, 0)
     read(case)
@@ -114,7 +123,7 @@ def quorum(book: Book) -> None:
 
 def rounds(book: Book) -> None:
     case = book.case("a bad probe opens it again, one that came to nothing gives its permit back")
-    a = Replica(case, "a", Policy())
+    (a,) = nodes(case, "a", Policy(slow_ppm=1_000_000))
     a.report(0, 3, 3, 0, run=3)
     for outcome in ("back", "failure", "slow", "slow_failure", "success"):
         case.wait(35 * SECOND)
@@ -125,7 +134,7 @@ def rounds(book: Book) -> None:
 
 def permits(book: Book) -> None:
     case = book.case("as many permits as there may be, each with a lease")
-    a, b = (Replica(case, node, Policy(permits=2, failure_ppm=500_001)) for node in "ab")
+    a, b = nodes(case, "ab", Policy(permits=2, failure_ppm=500_001, slow_ppm=1_000_000))
     a.report(0, 3, 3, 0, run=3)
     case.wait(10 * SECOND)
     for token in ("p1", "p2", "p3"):
@@ -141,7 +150,7 @@ def permits(book: Book) -> None:
 
 def half_open_ends(book: Book) -> None:
     case = book.case("half-open that lasts too long opens again")
-    a = Replica(case, "a", Policy(half_open_us=20 * SECOND))
+    (a,) = nodes(case, "a", Policy(half_open_us=20 * SECOND))
     a.report(0, 3, 3, 0, run=3)
     case.wait(10 * SECOND)
     a.probe("p1")
@@ -154,7 +163,7 @@ def half_open_ends(book: Book) -> None:
 
 def growth(book: Book) -> None:
     case = book.case("each opening in a row is longer, up to the longest")
-    a = Replica(case, "a", Policy(drawn=500))
+    (a,) = nodes(case, "a", Policy(drawn=500))
     a.report(0, 3, 3, 0, run=3)
     for at in range(4):
         case.wait(HOUR)
@@ -164,12 +173,12 @@ def growth(book: Book) -> None:
 
 def by_hand(book: Book) -> None:
     case = book.case("by hand: open, disabled, only metrics, closed")
-    a = Replica(case, "a", Policy())
+    (a,) = nodes(case, "a", Policy())
     read(case)
     for state, length_us in (("open", MINUTE), ("disabled", MINUTE), ("metrics_only", MINUTE), ("closed", 0)):
         case("breaker.force", JOB, "ann", state, length_us, "", "they are moving, 'ü' | {x}")
-        a.report(0, 3, 3, 0, run=3)
         a.probe(f"p-{state}")
+        a.report(0, 3, 3, 0, run=2)
         read(case)
         case.wait(SECOND)
     case("breaker.force", JOB, "ann", "disabled", 1000, "contract:breakers", "")
@@ -179,6 +188,16 @@ def by_hand(book: Book) -> None:
     case.refuses("RSARG length_us", "breaker.force", JOB, ["ann", "closed", 1000, "", "", case.now])
     case.refuses("RSARG state", "breaker.force", JOB, ["ann", "half_open", 1000, "", "", case.now])
     case("breaker.force", JOB, "x" * 128, "open", 2_678_400_000_000, "", "x" * 512, now=MAX_NOW)
+
+
+def unheard_of(book: Book) -> None:
+    case = book.case("by hand, before anybody has reported: by no known policy")
+    read(case)
+    case("breaker.force", JOB, "ann", "open", MINUTE, "", "")
+    a = Replica(case, "a", Policy())
+    a.report()
+    a.probe("p1")
+    read(case)
 
 
 def lost_state(book: Book) -> None:
@@ -201,7 +220,7 @@ def lost_state(book: Book) -> None:
 
 def old_news(book: Book) -> None:
     case = book.case("outcomes of another generation are void")
-    a, b = (Replica(case, node, Policy()) for node in "ab")
+    a, b = nodes(case, "ab", Policy())
     a.report(0, 3, 3, 0, run=2)
     b.report(0, 1, 0, 0)
     a.report(0, 1, 1, 0, run=3)
@@ -215,7 +234,7 @@ def old_news(book: Book) -> None:
 
 def windows(book: Book) -> None:
     case = book.case("calls leave the window in tenths; nodes that are silent leave it too")
-    a, b = (Replica(case, node, Policy(consecutive=0, failure_ppm=500_000)) for node in "ab")
+    a, b = nodes(case, "ab", Policy(consecutive=0, failure_ppm=500_000))
     a.report(0, 2, 1, 0, 4 * SECOND, 2, 0, 0, 12 * SECOND, 9, 9, 0, MAX_INT, 9, 9, 0)
     read(case)
     case.wait(7 * SECOND)
@@ -230,7 +249,7 @@ def windows(book: Book) -> None:
 
 def clock(book: Book) -> None:
     case = book.case("where the clock goes back, no state lasts longer than it was to")
-    a = Replica(case, "a", Policy())
+    (a,) = nodes(case, "a", Policy())
     a.report(0, 3, 3, 0, run=3)
     case.wait(-HOUR)
     a.probe("p1")
@@ -240,7 +259,7 @@ def clock(book: Book) -> None:
 
 def many_items(book: Book) -> None:
     case = book.case("64 groups of calls in one report, and one more")
-    a = Replica(case, "a", Policy(consecutive=0, failure_ppm=500_000))
+    (a,) = nodes(case, "a", Policy(consecutive=0, failure_ppm=500_000))
     a.report(*[0, 1, 0, 0] * 64)
     words = ["a", 2, 0, "closed", 0, 0, 0, "", "none", *Policy(), ""]
     case.refuses("RSARG ARGV", "breaker.report", JOB, [*words, *[0, 1, 0, 0] * 65, case.now])

@@ -39,7 +39,7 @@ def write(book: Book) -> None:
 
     case = book.case("a key is any bytes but none")
     case("limits.set", LIMITS, HOSTILE, "1/s")
-    case("limits.read", LIMITS, HOSTILE, "nobody", "")
+    case("limits.read", LIMITS, HOSTILE, "nobody")
     case("limits.list", LIMITS, 0, 100)
     case.refuses("RSARG key", "limits.set", LIMITS, ["", "1/s", case.now])
     for text in ("1/s\n", "ü", "\x00", "~" * 1025):
