@@ -37,7 +37,7 @@ test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)
 
 test-contract: $(V)/with-test ## the scripts from Node, Go, Java and a shell
-	env -u REDIS_URL $(PY) -m pytest -q tests/contract/run_languages.py
+	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
 soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))

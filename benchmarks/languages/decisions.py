@@ -16,7 +16,7 @@ import redis
 from benchmarks.report import Row
 from benchmarks.rounds import Settings, Work, ratio, seconds_per_operation
 from riskscale._core.scripts import folder
-from tests.contract.languages import Missing, built
+from tests.contract.runners.languages import Missing, built
 from tests.contract.vectors import FOLDER
 
 MANY = 100

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-RUNNERS = Path(__file__).resolve().parent / "runners"
+RUNNERS = Path(__file__).resolve().parent
 TIMEOUT = 300
 
 

@@ -18,7 +18,7 @@ from benchmarks.rounds import Settings
 from riskscale._core.scripts import folder
 from riskscale.testing import ServerProcess
 from tests.contract import broken
-from tests.contract.languages import LANGUAGES, Missing, built, run
+from tests.contract.runners.languages import LANGUAGES, Missing, built, run
 from tests.contract.vectors import FOLDER, primitives, read
 
 CASES = sum(len(read(primitive)) for primitive in primitives())
