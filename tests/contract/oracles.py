@@ -12,6 +12,7 @@ from riskscale.breaker.state import BreakerState, Counts
 from riskscale.fence._model import GuardModel
 from riskscale.lock._model import LockModel
 from riskscale.rate import _model as rate
+from riskscale.rate._reservation_model import Reservations
 from riskscale.rate.limit import Algorithm, Limit
 from riskscale.semaphore._model import SemaphoreModel
 
@@ -108,7 +109,7 @@ class RateOracle:
 
     def __init__(self) -> None:
         self.states: dict[str, rate.RateModel] = {}
-        self.bookings: dict[str, rate.Reservations] = {}
+        self.bookings: dict[str, Reservations] = {}
         self.marks: set[str] = set()
         for algorithm in get_args(Algorithm):
             setattr(self, algorithm, lambda keys, args, which=algorithm: self._hits(which, keys, args))
@@ -173,8 +174,8 @@ class RateOracle:
             return self._booking(key).gcra
         return self.states.setdefault(key, rate.MODELS[limit.algorithm]())
 
-    def _booking(self, key: str) -> rate.Reservations:
-        booking = self.bookings.setdefault(key, rate.Reservations())
+    def _booking(self, key: str) -> Reservations:
+        booking = self.bookings.setdefault(key, Reservations())
         self.states[key] = booking.gcra
         return booking
 
