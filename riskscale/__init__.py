@@ -10,6 +10,7 @@ from riskscale.errors import (
     BulkheadFull,
     CircuitOpen,
     HubClosed,
+    IdempotencyConflict,
     LeaseLost,
     RateLimitExceeded,
     RiskscaleError,
@@ -17,6 +18,7 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
+from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -50,7 +52,7 @@ from riskscale.scaling import (
     TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend, ResultStore
 
 __version__ = "0.1.0"
 
@@ -68,6 +70,7 @@ __all__ = [
     "CallableLimits",
     "CircuitBreaker",
     "CircuitOpen",
+    "Claim",
     "Counts",
     "Decision",
     "DistributedLock",
@@ -75,8 +78,11 @@ __all__ = [
     "Guard",
     "Hub",
     "HubClosed",
+    "IdempotencyConflict",
+    "IdempotencyGuard",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
+    "InProgress",
     "Lease",
     "LeaseLost",
     "LeasedRateLimiter",
@@ -87,6 +93,7 @@ __all__ = [
     "LuaLockBackend",
     "MetricsCollector",
     "MetricsSnapshot",
+    "Mismatch",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
@@ -97,7 +104,9 @@ __all__ = [
     "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Replay",
     "Reservation",
+    "ResultStore",
     "RiskscaleError",
     "ScalingAction",
     "ScalingDecision",
