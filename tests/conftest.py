@@ -173,6 +173,14 @@ def _server_backend(url: str, prefix: str) -> ServerBackend:
 
 
 @pytest.fixture
+def examples(backend: Backend) -> hypothesis.settings:
+    """For a state machine that drives scripts: all examples where the scripts have to be right, on a real server. That
+    the embedded one decides alike is shown by a quarter of them; there each costs twice as much."""
+    usual = hypothesis.settings()
+    return hypothesis.settings(usual, max_examples=usual.max_examples // (4 if backend.name == "embedded" else 1))
+
+
+@pytest.fixture
 def raw_client(backend: Backend) -> Any:
     """A blocking client, bytes in and out, that may send any command."""
     return backend.admin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, ClassVar
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -108,8 +109,9 @@ class GuardMachine(RuleBasedStateMachine):
             assert self.ttl_us - 600_000_000 < life_us <= self.ttl_us if self.ttl_us else life_us == -1000
 
 
-def test_script_and_model_agree(raw_client: Any, prefix: str) -> None:
-    run_state_machine_as_test(type("Machine", (GuardMachine,), {"client": raw_client, "prefix": prefix}))
+def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
+    machine = type("Machine", (GuardMachine,), {"client": raw_client, "prefix": prefix})
+    run_state_machine_as_test(machine, settings=examples)
 
 
 def test_the_highest_fence_of_all(raw_client: Any, prefix: str) -> None:

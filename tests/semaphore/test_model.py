@@ -6,6 +6,7 @@ import itertools
 import math
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
@@ -91,6 +92,6 @@ class SemaphoreMachine(QueueMachine):
             assert self.client.pttl(self.keys[0]) > kept / 1000 + 3_600_000 - 60_000
 
 
-def test_script_and_model_agree(raw_client: Any, prefix: str) -> None:
+def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
     boxes = Mailboxes(raw_client)
-    run_state_machine_as_test(boxes.machine(SemaphoreMachine, prefix))
+    run_state_machine_as_test(boxes.machine(SemaphoreMachine, prefix), settings=examples)
