@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from typing import Any
 
 from hypothesis import settings
@@ -84,5 +85,5 @@ class LockMachine(QueueMachine):
 
 
 def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
-    boxes = Mailboxes(raw_client)
-    run_state_machine_as_test(boxes.machine(LockMachine, prefix), settings=examples)
+    with closing(Mailboxes(raw_client, prefix)) as boxes:
+        run_state_machine_as_test(boxes.machine(LockMachine), settings=examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from contextlib import closing
 from typing import Any
 
 from hypothesis import settings
@@ -93,5 +94,5 @@ class SemaphoreMachine(QueueMachine):
 
 
 def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
-    boxes = Mailboxes(raw_client)
-    run_state_machine_as_test(boxes.machine(SemaphoreMachine, prefix), settings=examples)
+    with closing(Mailboxes(raw_client, prefix)) as boxes:
+        run_state_machine_as_test(boxes.machine(SemaphoreMachine), settings=examples)
