@@ -15,8 +15,9 @@ SOON = 10.0
 
 
 async def take(lock: Lock) -> Any:
-    lease = await lock.acquire(timeout=0)
-    assert lease is not None
+    """It is free. Where the process sleeps for longer than the ttl, there is no lease to be had of it."""
+    while (lease := await lock.acquire(timeout=0)) is None:
+        pass
     return lease
 
 
