@@ -8,7 +8,6 @@ back when that is done, or its time is over; one that is lost is over at once.
 from __future__ import annotations
 
 import logging
-import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -220,14 +219,13 @@ class Member:
             log.warning("group %r: partition %d given back undrained", self.spec.name, partition)
             self._return(self.held[partition])
 
-    def pause(self) -> float:
-        """Seconds until there is something to do, if nothing comes."""
-        now = self.monotonic()
-        due = math.inf
-        if self._sent_at is None:
-            due = max(self._not_before, 0.0 if self._returned else self._next)
+    def pause(self) -> float | None:
+        """Seconds until there is something to do, if nothing comes; None: only then."""
         ends = [self.lost_at] if self.held else []
-        return max(0.0, min([due, *ends, *self._draining.values()]) - now)
+        if self._sent_at is None:
+            ends.append(max(self._not_before, 0.0 if self._returned else self._next))
+        ends += self._draining.values()
+        return max(0.0, min(ends) - self.monotonic()) if ends else None
 
     @property
     def lost_at(self) -> float:
