@@ -1,4 +1,4 @@
-"""``python -m tests.partition --seconds 60 [--seed n]``: a long run on a server of its own; 1 if its history is wrong."""
+"""``python -m tests.partition --seconds 60 [--seed n]``: a long run, on its own server; 1 if its history is wrong."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main() -> int:
     )
     print(
         f"seed {seed}: {verdict.grants} grants, {verdict.beliefs} beliefs; faults: {faults}; {verdict.orphans} times a "
-        f"partition changed hands, longest without an owner {verdict.longest:.3f} s of a ttl of {history.ttl / 1e6:g} s; "
+        f"partition changed hands; longest without an owner {verdict.longest:.3f} s, ttl {history.ttl / 1e6:g} s; "
         f"worst stall {history.stall() / 1e6:.3f} s"
     )
     if verdict.violations:

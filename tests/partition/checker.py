@@ -1,7 +1,8 @@
-"""Judges what a group of processes did: pure, from stamps of the server's clock, in its microseconds; see :func:`check`."""
+"""Judges what a group of processes did: pure, from the server's stamps, in microseconds; see :func:`check`."""
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class History:
         for name, journal in self.journals.items():
             stops = sorted(fault.at for fault in self.faults if fault.member == name)
             stamps = [since for since, _ in journal.beliefs]
-            for before, after in zip(stamps, stamps[1:], strict=False):
+            for before, after in itertools.pairwise(stamps):
                 hindered = bisect_left(stops, before - SLEW) != bisect_right(stops, after)
                 worst = max(worst, 0 if hindered else after - before)
         return worst
@@ -82,8 +83,8 @@ class Grant:
 def check(history: History) -> Verdict:
     """Judge a history.
 
-    By the server's clock no partition has two owners: it is taken when it is free, and freed when its owner gave it back
-    or its lease had ended. Epochs rise. Nobody believes to own what is another's already, or what it was never given.
+    By the server's clock no partition has two owners: it is taken when it is free, and freed when its owner gave it
+    back or its lease had ended. Epochs rise. Nobody believes to own what is another's already, or was never given.
     No partition is without an owner that lives for longer than one ttl and one heartbeat.
     """
     verdict = Verdict()
@@ -97,7 +98,7 @@ def check(history: History) -> Verdict:
             verdict.violations += list(_believed(name, since, owned, grants))
     most = history.ttl + history.ttl // 3 + 2 * history.stall()
     for partition, each in grants.items():
-        for before, after in zip(each, each[1:], strict=False):
+        for before, after in itertools.pairwise(each):
             _judge_orphan(history, verdict, partition, before, after, most)
     return verdict
 

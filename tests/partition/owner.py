@@ -7,9 +7,9 @@ speed: a new one is there at once. Half of them are asyncio, half threads. Each 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-import secrets
 import signal
 import sys
 import threading
@@ -99,13 +99,17 @@ class Owner:
         async def drain(_: object) -> None:
             await asyncio.sleep(DRAIN)
 
-        async with client, clock, riskscale.Hub(client, key_prefix=self.prefix) as hub:
-            async with riskscale.PartitionGroup(hub, *self.words, address="asyncio", on_revoked=drain) as group:
-                self.journal.say("member", name=group.member)
-                while not over.is_set():
-                    stamp = await clock.time()
-                    self.journal.believes(stamp, group.partitions)
-                    await asyncio.sleep(LOOK)
+        async with (
+            client,
+            clock,
+            riskscale.Hub(client, key_prefix=self.prefix) as hub,
+            riskscale.PartitionGroup(hub, *self.words, address="asyncio", on_revoked=drain) as group,
+        ):
+            self.journal.say("member", name=group.member)
+            while not over.is_set():
+                stamp = await clock.time()
+                self.journal.believes(stamp, group.partitions)
+                await asyncio.sleep(LOOK)
 
     def run_in_threads(self) -> None:
         over = threading.Event()
@@ -116,12 +120,16 @@ class Owner:
         def drain(_: object) -> None:
             time.sleep(DRAIN)
 
-        with client, redis.Redis.from_url(self.url) as clock, blocking.Hub(client, key_prefix=self.prefix) as hub:
-            with blocking.PartitionGroup(hub, *self.words, address="threads", on_revoked=drain) as group:
-                self.journal.say("member", name=group.member)
-                while not over.wait(LOOK):
-                    stamp: Any = clock.time()
-                    self.journal.believes(stamp, group.partitions)
+        with (
+            client,
+            redis.Redis.from_url(self.url) as clock,
+            blocking.Hub(client, key_prefix=self.prefix) as hub,
+            blocking.PartitionGroup(hub, *self.words, address="threads", on_revoked=drain) as group,
+        ):
+            self.journal.say("member", name=group.member)
+            while not over.wait(LOOK):
+                stamp: Any = clock.time()
+                self.journal.believes(stamp, group.partitions)
 
 
 def main() -> None:
@@ -132,7 +140,6 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            secrets.token_bytes(1)
             owner = Owner(Path(folder), url, prefix, int(partitions), float(ttl))
             try:
                 if number % 2:
@@ -144,10 +151,8 @@ def main() -> None:
         started.append(pid)
         print(pid, flush=True)
     for pid in started:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 if __name__ == "__main__":

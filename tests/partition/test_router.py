@@ -25,51 +25,59 @@ def owners(*groups: PartitionGroup) -> dict[int, tuple[str | None, int]]:
 
 async def test_the_table_follows_every_change_by_push_alone(client: Any, prefix: str) -> None:
     story = Story()
-    async with Hub(client, key_prefix=prefix) as one, Hub(client, key_prefix=prefix) as two:
-        async with Hub(client, key_prefix=prefix) as three:
-            first = await joined(one, "g", 8, "a", story)
-            outside = PartitionGroup(three, "g", 8, LONG)
-            async with PartitionRouter(outside, refresh=LONG) as router:
-                await until(lambda: three.mailbox.channel)
-                assert table(router) == owners(first)
-                second = await joined(two, "g", 8, "b", story)
-                await until(lambda: shares(first, second) == [4, 4])
-                await until(lambda: table(router) == owners(first, second))
-                for tenant in map(str, range(50)):
-                    route = router.route(tenant)
-                    group = {"a:80": first, "b:80": second}[route.address]
-                    assert route.partition == outside.partition_of(tenant)
-                    assert group.check(route.partition, route.epoch).epoch == route.epoch
-                    assert route.owner == group.member
-                await second.aclose()
-                await until(lambda: table(router) == owners(first) and len(first.partitions) == 8)
-                await first.aclose()
-                await until(lambda: set(table(router).values()) == {(None, 0)})
-                assert router.route("7") == Route(outside.partition_of("7"), None, "", 0)
+    async with (
+        Hub(client, key_prefix=prefix) as one,
+        Hub(client, key_prefix=prefix) as two,
+        Hub(client, key_prefix=prefix) as three,
+    ):
+        first = await joined(one, "g", 8, "a", story)
+        outside = PartitionGroup(three, "g", 8, LONG)
+        async with PartitionRouter(outside, refresh=LONG) as router:
+            await until(lambda: three.mailbox.channel)
+            assert table(router) == owners(first)
+            second = await joined(two, "g", 8, "b", story)
+            await until(lambda: shares(first, second) == [4, 4])
+            await until(lambda: table(router) == owners(first, second))
+            for tenant in map(str, range(50)):
+                route = router.route(tenant)
+                group = {"a:80": first, "b:80": second}[route.address]
+                assert route.partition == outside.partition_of(tenant)
+                assert group.check(route.partition, route.epoch).epoch == route.epoch
+                assert route.owner == group.member
+            await second.aclose()
+            await until(lambda: table(router) == owners(first) and len(first.partitions) == 8)
+            await first.aclose()
+            await until(lambda: set(table(router).values()) == {(None, 0)})
+            assert router.route("7") == Route(outside.partition_of("7"), None, "", 0)
 
 
 async def test_without_push_it_is_no_older_than_its_refresh(client: Any, prefix: str) -> None:
     hub = Hub(client, key_prefix=prefix)
     hub.lasting = False  # as with a bare client
-    async with PartitionGroup(hub, "g", 4, LONG, address="a:80") as group:
-        async with PartitionRouter(group, refresh=0.02) as router:
-            before = table(router)
-            assert before == owners(group) and 0 <= router.age < math.inf
-            await group.aclose()
-            await until(lambda: set(table(router).values()) == {(None, 0)})
+    async with (
+        PartitionGroup(hub, "g", 4, LONG, address="a:80") as group,
+        PartitionRouter(group, refresh=0.02) as router,
+    ):
+        before = table(router)
+        assert before == owners(group) and 0 <= router.age < math.inf
+        await group.aclose()
+        await until(lambda: set(table(router).values()) == {(None, 0)})
 
 
 @pytest.mark.embedded
 async def test_a_server_that_does_not_answer_leaves_the_table_as_it_was(client: Any, prefix: str, backend: Any) -> None:
     outage: Outage = backend.outage
-    async with Hub(client, key_prefix=prefix) as hub, PartitionGroup(hub, "g", 4, LONG, address="a:80") as group:
-        async with PartitionRouter(group, refresh=0.02) as router:
-            before = table(router)
-            with outage:
-                seen = router.age
-                await until(lambda: router.age > 0.1 + seen)
-                assert table(router) == before
-            await until(lambda: router.age < 0.1)
+    async with (
+        Hub(client, key_prefix=prefix) as hub,
+        PartitionGroup(hub, "g", 4, LONG, address="a:80") as group,
+        PartitionRouter(group, refresh=0.02) as router,
+    ):
+        before = table(router)
+        with outage:
+            seen = router.age
+            await until(lambda: router.age > 0.1 + seen)
+            assert table(router) == before
+        await until(lambda: router.age < 0.1)
 
 
 async def test_who_was_told_wrong_owner_reads_again_and_is_right(client: Any, prefix: str) -> None:

@@ -59,27 +59,33 @@ def test_who_drains_is_the_owner_until_it_is_done(sync_client: Any, prefix: str)
         begun.set()
         done.wait()
 
-    with Hub(sync_client, key_prefix=prefix) as one, Hub(sync_client, key_prefix=prefix) as two:
-        with PartitionGroup(one, "g", 4, LONG, on_revoked=stop, drain=LONG) as first:
-            until(lambda: one.mailbox.channel)
-            with PartitionGroup(two, "g", 4, LONG) as second:
-                begun.wait()
-                assert not second.partitions and not any(each.lost for each in ending)
-                done.set()
-                until(lambda: len(first.partitions) == len(second.partitions) == 2)
-                assert all(each.lost for each in ending)
-                with pytest.raises(WrongOwner):
-                    first.check(ending[0].partition)
+    with (
+        Hub(sync_client, key_prefix=prefix) as one,
+        Hub(sync_client, key_prefix=prefix) as two,
+        PartitionGroup(one, "g", 4, LONG, on_revoked=stop, drain=LONG) as first,
+    ):
+        until(lambda: one.mailbox.channel)
+        with PartitionGroup(two, "g", 4, LONG) as second:
+            begun.wait()
+            assert not second.partitions and not any(each.lost for each in ending)
+            done.set()
+            until(lambda: len(first.partitions) == len(second.partitions) == 2)
+            assert all(each.lost for each in ending)
+            with pytest.raises(WrongOwner):
+                first.check(ending[0].partition)
 
 
 def test_who_does_not_end_in_time_loses_it(sync_client: Any, prefix: str) -> None:
     done = threading.Event()
-    with Hub(sync_client, key_prefix=prefix) as one, Hub(sync_client, key_prefix=prefix) as two:
-        with PartitionGroup(one, "g", 4, LONG, on_revoked=lambda _: done.wait(), drain=0.05) as first:
-            until(lambda: one.mailbox.channel)
-            with PartitionGroup(two, "g", 4, LONG) as second:
-                until(lambda: len(first.partitions) == len(second.partitions) == 2)
-            done.set()
+    with (
+        Hub(sync_client, key_prefix=prefix) as one,
+        Hub(sync_client, key_prefix=prefix) as two,
+        PartitionGroup(one, "g", 4, LONG, on_revoked=lambda _: done.wait(), drain=0.05) as first,
+    ):
+        until(lambda: one.mailbox.channel)
+        with PartitionGroup(two, "g", 4, LONG) as second:
+            until(lambda: len(first.partitions) == len(second.partitions) == 2)
+        done.set()
 
 
 def test_a_hub_that_closes_leaves_and_nothing_runs_on(sync_client: Any, prefix: str) -> None:
