@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 
-from riskscale import WorkloadPartitioner
+from riskscale.sync import Hub, PartitionGroup
 from riskscale.testing import ServerProcess
 from tests.test_readme import ran
 
@@ -25,18 +25,18 @@ def test_affinity(scratch_server: ServerProcess) -> None:
 
 
 def test_consumers(scratch_server: ServerProcess) -> None:
-    """Two of them; one is told to end, and the other does the rest."""
+    """Two of them; one is told to end while there is work, and the other does the rest."""
     env = {**os.environ, "REDIS_URL": scratch_server.url}
     command = [sys.executable, str(EXAMPLES / "consumers.py")]
-    partitioner = WorkloadPartitioner(64)
     both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    with redis.Redis.from_url(scratch_server.url) as client:
-        jobs = [f"job {number}" for number in range(300)]
+    jobs = [f"job {number}" for number in range(300)]
+    with redis.Redis.from_url(scratch_server.url) as client, Hub(client) as hub:
+        group = PartitionGroup(hub, "jobs", 64, 10)
+        while [len(each.owned) for each in group.inspect().members or []] != [32, 32]:
+            time.sleep(0.01)
         for number, job in enumerate(jobs):
-            client.lpush(f"jobs:{partitioner.get_partition(f't{number}')}", job)
+            client.lpush(f"jobs:{group.partition_of(f't{number}')}", job)
             if number == 200:
-                while len(list(client.scan_iter("jobs:*"))) > 5:
-                    time.sleep(0.01)
                 both[0].send_signal(signal.SIGINT)
         while list(client.scan_iter("jobs:*")):
             time.sleep(0.01)
