@@ -32,7 +32,7 @@ class PartitionRouter(BasePartitionRouter):
     """
 
     def __init__(self, group: PartitionGroup, *, refresh: Duration = 1.0) -> None:
-        super().__init__(group, refresh)
+        super().__init__(group, PartitionGroup, refresh)
         self._hub = group._hub
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

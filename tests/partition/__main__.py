@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from riskscale.testing import ServerProcess
-from tests.partition.checker import check
+from tests.partition.checker import check, longest
 from tests.partition.run import run
 
 
@@ -33,7 +33,7 @@ def main() -> int:
     print(
         f"seed {seed}: {verdict.grants} grants, {verdict.beliefs} beliefs; faults: {faults}; {verdict.orphans} times a "
         f"partition changed hands; longest without an owner {verdict.longest:.3f} s, ttl {history.ttl / 1e6:g} s; "
-        f"worst stall {history.stall() / 1e6:.3f} s"
+        f"worst stall {longest(history.stalls()) / 1e6:.3f} s"
     )
     if verdict.violations:
         print("\n".join([f"{len(verdict.violations)} violations", *verdict.violations[:50], f"journals: {folder}"]))

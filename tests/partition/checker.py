@@ -46,16 +46,20 @@ class History:
     journals: dict[str, Journal]
     faults: list[Fault]
 
-    def stall(self) -> int:
-        """The longest time that a member which was neither stopped nor killed did nothing, between two beliefs."""
-        worst = 0
+    def stalls(self) -> list[tuple[int, int]]:
+        """When members that were neither stopped nor killed did nothing, from one belief to the next."""
+        found = []
         for name, journal in self.journals.items():
             stops = sorted(fault.at for fault in self.faults if fault.member == name)
-            stamps = [since for since, _ in journal.beliefs]
-            for before, after in itertools.pairwise(stamps):
-                hindered = bisect_left(stops, before - SLEW) != bisect_right(stops, after)
-                worst = max(worst, 0 if hindered else after - before)
-        return worst
+            for before, after in itertools.pairwise(since for since, _ in journal.beliefs):
+                if bisect_left(stops, before - SLEW) == bisect_right(stops, after):
+                    found.append((before, after))
+        return found
+
+
+def longest(stalls: list[tuple[int, int]], since: int = 0, until: int = 1 << 62) -> int:
+    """The longest of them that touches that time."""
+    return max((after - before for before, after in stalls if after >= since and before <= until), default=0)
 
 
 @dataclass(slots=True)
@@ -96,10 +100,10 @@ def check(history: History) -> Verdict:
         for since, owned in journal.beliefs:
             verdict.beliefs += len(owned)
             verdict.violations += list(_believed(name, since, owned, grants))
-    most = history.ttl + history.ttl // 3 + 2 * history.stall()
+    stalls = history.stalls()
     for partition, each in grants.items():
         for before, after in itertools.pairwise(each):
-            _judge_orphan(history, verdict, partition, before, after, most)
+            _judge_orphan(history, verdict, stalls, partition, before, after)
     return verdict
 
 
@@ -143,11 +147,15 @@ def _believed(name: str, since: int, owned: dict[int, int], grants: dict[int, li
             yield f"{since}: {name} believed to own {partition} {late} us after {known[at + 1].member} took it"
 
 
-def _judge_orphan(history: History, verdict: Verdict, partition: int, before: Grant, after: Grant, most: int) -> None:
+def _judge_orphan(
+    history: History, verdict: Verdict, stalls: list[tuple[int, int]], partition: int, before: Grant, after: Grant
+) -> None:
     freed = before.freed or after.at
     since = min(freed, _dead_since(history, before.member, freed))
     others = [fault.at for fault in history.faults if fault.kind in ("kill", "stop") and since < fault.at < after.at]
-    lasted = after.at - max([since, *others])
+    since = max([since, *others])
+    lasted = after.at - since
+    most = history.ttl + history.ttl // 3 + 2 * longest(stalls, since, after.at)
     verdict.orphans += 1
     if not others:
         verdict.longest = max(verdict.longest, lasted / 1e6)

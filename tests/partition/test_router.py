@@ -102,7 +102,7 @@ async def test_who_was_told_wrong_owner_reads_again_and_is_right(client: Any, pr
 
 async def test_bad_input(hub: Hub) -> None:
     group = PartitionGroup(hub, "g", 4, LONG)
-    with pytest.raises(ArgumentError, match="group must be a PartitionGroup"):
+    with pytest.raises(ArgumentError, match=r"group must be a riskscale\.PartitionGroup"):
         PartitionRouter("g")  # type: ignore[arg-type]
     for refresh in (0, -1, math.inf, "1"):
         with pytest.raises(ArgumentError, match="refresh"):

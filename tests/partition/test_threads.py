@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import riskscale
 from riskscale import ArgumentError, Assignment, HubClosed, StateError, WrongOwner
 from riskscale.sync import Hub, PartitionGroup, PartitionRouter
 from tests.partition.fleet import LONG, Story
@@ -108,5 +109,7 @@ def test_a_hub_that_closes_leaves_and_nothing_runs_on(sync_client: Any, prefix: 
 def test_bad_input(sync_hub: Hub) -> None:
     with pytest.raises(ArgumentError, match="num_partitions"):
         PartitionGroup(sync_hub, "g", 0, 1)
-    with pytest.raises(ArgumentError, match="group must be a PartitionGroup"):
+    with pytest.raises(ArgumentError, match=r"group must be a riskscale\.sync\.PartitionGroup"):
         PartitionRouter(None)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"riskscale\.PartitionGroup"):
+        riskscale.PartitionRouter(PartitionGroup(sync_hub, "g", 4, 1))  # type: ignore[arg-type]
