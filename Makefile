@@ -40,7 +40,7 @@ soak: $(V)/with-test ## locks, then partitions, under faults, their history judg
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 	env -u REDIS_URL $(PY) -m tests.partition --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 
-bench: bench-locks bench-rates bench-breakers bench-partitions ## side by side with other libraries
+bench: bench-locks bench-rates bench-breakers ## side by side with other libraries
 
 bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many held [REDIS_URL=...]
 	$(PY) -m benchmarks.locks $(and $(REDIS_URL),--redis $(REDIS_URL))

@@ -94,8 +94,8 @@ class PartitionGroup(BasePartitionGroup):
     async def aclose(self) -> None:
         """Leave: take nothing more, call ``on_revoked`` with what there is, give it back. Again after that: nothing.
 
-        It takes ``drain`` seconds and a third of the ttl at the most; what could not be given back is free one ttl
-        after the last beat.
+        It takes ``drain`` seconds and two thirds of the ttl at the most, and a callback that is not done then is
+        cancelled; what could not be given back is free one ttl after the last beat.
         """
         if self._member is not None and self._task is not None:
             self._member.leave()
@@ -131,8 +131,11 @@ class PartitionGroup(BasePartitionGroup):
                     async with asyncio.timeout(member.pause()):
                         await self._wake.wait()
             await self._leave(member, calls)
+            patience = member.end()
+            if member.news and not tells:
+                _begin(self._tell(member), tells)
             if tells:
-                await asyncio.wait(tells, timeout=self._spec.drain)
+                await asyncio.wait(tells, timeout=patience)
         finally:
             self._hub.mailbox.remove(member)
             self._member = self._task = None

@@ -108,8 +108,10 @@ class Member:
         self.news: deque[News] = deque()
         self.wake: Callable[[], None] = lambda: None
         """Called when there is something to do at once."""
+        self.leaves_until: float | None = None
+        """When what it drains before it leaves must be drained."""
         self.lost = 0
-        """How many partitions it has lost."""
+        """How many partitions were not given back in order, and not counted yet."""
         self._draining: dict[int, float] = {}
         self._returned: dict[int, int] = {}
         self._epochs: dict[int, int] = {}
@@ -118,7 +120,8 @@ class Member:
         self._given: dict[int, int] = {}
         self._seen = self._shares = self._share = 0
         self._next = self._not_before = 0.0
-        self._leaves = False
+        self._margin = min(spec.ttl / 20, LONGEST_MARGIN)
+        self._is_gone = False
 
     # What its user asks
 
@@ -140,20 +143,21 @@ class Member:
 
     def leave(self) -> None:
         """Take no more, and drain what there is."""
-        self._leaves = True
+        self.leaves_until = self.monotonic() + self.spec.drain
         self._revoke([each for each in self.held.values() if each.partition not in self._draining])
         self._next = 0.0
         self.wake()
 
-    def end(self) -> None:
-        """Nothing more will come: whatever there is still is lost."""
+    def end(self) -> float:
+        """Nothing more will come: whatever there is still is lost. Seconds that its user has for hearing so."""
         self._lose(list(self.held.values()))
         self.deadline = 0.0
+        return max(0.0, (self.leaves_until or 0.0) - self.monotonic())
 
     @property
     def is_done(self) -> bool:
         """Whether it leaves, and nothing holds it any more."""
-        return self._leaves and not self.held
+        return self.leaves_until is not None and not self.held
 
     # What there is to send
 
@@ -171,7 +175,8 @@ class Member:
     def beat(self) -> Call[Beat]:
         """Join, or stay, or tell that it is about to leave; followed by the same."""
         spec, self._sent_at = self.spec, self.monotonic()
-        return spec.calls.beat(self.name, not self._leaves, spec.partitions, spec.ttl_us, self._seen, spec.address)
+        stays = self.leaves_until is None
+        return spec.calls.beat(self.name, stays, spec.partitions, spec.ttl_us, self._seen, spec.address)
 
     def answered(self, reply: Beat | list[bool]) -> None:
         """The reply to it."""
@@ -182,14 +187,17 @@ class Member:
             if len(self.held) < self._share:
                 self._next = 0.0
             return
-        self.deadline = max(self.deadline, sent_at + self.spec.ttl)
-        self._next = sent_at + self.spec.heartbeat
-        if self.monotonic() >= self.lost_at:  # too late to count on; the next reply says the same again
+        deadline = max(self.deadline, sent_at + self.spec.ttl)
+        if self.monotonic() >= deadline - self._margin:  # too late to count on; the next reply says the same again
             self._next = 0.0
             return
+        self._next, self._is_gone = sent_at + self.spec.heartbeat, False
         self._seen, self._shares, self._share = reply.changed, reply.shares, reply.share
         if reply.owned is not None:
-            self._owns(reply.owned)
+            self._lose_what_is_not(reply.owned)  # first: it must not be lengthened
+        self.deadline = deadline
+        if reply.owned is not None:
+            self._take(reply.owned)
         self._shrink(reply.held - reply.share)
 
     def failed(self, error: BaseException | None) -> None:
@@ -197,8 +205,9 @@ class Member:
         self._sent_at = None
         self._not_before = self.monotonic() + min(max(self.spec.ttl / 10, RETRY[0]), RETRY[1])
         self._next = 0.0
-        if error is not None:
-            log.warning("group %r: no renewal (%s)", self.spec.name, type(error).__name__)
+        if error is not None and not self._is_gone:
+            self._is_gone = True
+            log.warning("group %r: no renewal (%s), again and again", self.spec.name, type(error).__name__)
 
     # What comes
 
@@ -217,6 +226,7 @@ class Member:
             self._lose(list(self.held.values()))
         for partition in [each for each, until in self._draining.items() if until <= now]:
             log.warning("group %r: partition %d given back undrained", self.spec.name, partition)
+            self.lost += 1
             self._return(self.held[partition])
 
     def pause(self) -> float | None:
@@ -230,18 +240,21 @@ class Member:
     @property
     def lost_at(self) -> float:
         """When it gives up what it owns: a little before the lease ends."""
-        return self.deadline - min(self.spec.ttl / 20, LONGEST_MARGIN)
+        return self.deadline - self._margin
 
     # Inside
 
-    def _owns(self, owned: dict[int, int]) -> None:
-        """What the server says; what this side has given up it gives back as well, and does not take up again."""
+    def _lose_what_is_not(self, owned: dict[int, int]) -> None:
+        """By the server's word."""
         gone = [each for each in self.held.values() if owned.get(each.partition) != each.epoch]
         if gone:
             log.warning(
                 "group %r: %d partitions lost: the lease had ended, or was forgotten", self.spec.name, len(gone)
             )
             self._lose(gone, gives_back=False)
+
+    def _take(self, owned: dict[int, int]) -> None:
+        """What is new of it; but what this side has given up it gives back, and does not take up again."""
         fresh = [
             Assignment(self, *each)
             for each in owned.items()
@@ -252,7 +265,7 @@ class Member:
             self._hear_of(each.partition, each.epoch)
         if fresh:
             self.news.append(News(True, fresh))
-        if self._leaves:
+        if self.leaves_until is not None:
             self._revoke(fresh)
 
     def _shrink(self, surplus: int) -> None:

@@ -119,11 +119,11 @@ class PartitionGroup(BasePartitionGroup):
         self._hub.mailbox.remove(member)
         with self._mutex:
             self._member = self._thread = None
-            member.end()
+            patience = member.end()
             while member.news:
                 news.put(member.news.popleft())
         news.put(None)
-        teller.join(self._spec.drain)
+        teller.join(patience)
 
     def _sends(self, member: Member, work: SimpleQueue[Call[Any] | None]) -> None:
         while (call := work.get()) is not None:
