@@ -248,3 +248,15 @@ def test_who_leaves_takes_nothing_and_drains_all() -> None:
     replica.replies({1: 10, 2: 11, 3: 12}, share=0)
     assert ("revoked", [1, 2]) in replica.told()
     assert replica.member.is_done and replica.sends() == "release"
+
+
+def test_a_reply_that_comes_too_late_to_count_on_is_asked_for_again() -> None:
+    replica = Replica()
+    assert replica.sends() == "beat"
+    replica.now += TTL
+    replica.replies({1: 10})
+    assert not replica.member.held and not replica.told()
+    call = replica.member.send()
+    assert call is not None and call.script == "partition.beat" and call.args[4] == 0, "as if it had heard nothing"
+    replica.replies({1: 10})
+    assert replica.told() == [("assigned", [1])]
