@@ -25,8 +25,8 @@ class PartitionRouter(BasePartitionRouter):
         async with riskscale.PartitionRouter(group) as router:
             partition, owner, address, epoch = router.route("tenant-7")
 
-    The table is at most one push behind (milliseconds); where a push is lost, or there are none (a bare client, a
-    cluster), at most ``refresh`` and a round trip. While the server does not answer it stays as it was, and ``age``
+    The table is one push behind the server; where a push is lost, or there are none (a bare client, a cluster), at
+    most ``refresh`` and a round trip. While the server does not answer it stays as it was, and ``age``
     grows. A dead owner stays in it for at most one ttl and one heartbeat of the group. So whoever is called checks, by
     :meth:`riskscale.PartitionGroup.check`, and whoever is told WrongOwner calls :meth:`reread` and routes anew.
     """

@@ -29,18 +29,27 @@ def test_consumers(scratch_server: ServerProcess) -> None:
     env = {**os.environ, "REDIS_URL": scratch_server.url}
     command = [sys.executable, str(EXAMPLES / "consumers.py")]
     both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    jobs = [f"job {number}" for number in range(300)]
-    with redis.Redis.from_url(scratch_server.url) as client, Hub(client) as hub:
+    try:
+        lines = worked_off(scratch_server.url, both)
+    finally:
+        for each in both:
+            each.kill()
+            each.communicate()
+    assert [each.returncode for each in both] == [0, 0]
+    assert sorted(lines) == sorted(f"job {number}" for number in range(300)), "each was done once"
+
+
+def worked_off(url: str, both: list[subprocess.Popen[str]]) -> list[str]:
+    """What they said they did."""
+    with redis.Redis.from_url(url) as client, Hub(client) as hub:
         group = PartitionGroup(hub, "jobs", 64, 10)
         while [len(each.owned) for each in group.inspect().members or []] != [32, 32]:
             time.sleep(0.01)
-        for number, job in enumerate(jobs):
-            client.lpush(f"jobs:{group.partition_of(f't{number}')}", job)
+        for number in range(300):
+            client.lpush(f"jobs:{group.partition_of(f't{number}')}", f"job {number}")
             if number == 200:
                 both[0].send_signal(signal.SIGINT)
         while list(client.scan_iter("jobs:*")):
             time.sleep(0.01)
     both[1].send_signal(signal.SIGINT)
-    lines = [line for each in both for line in each.communicate(timeout=30)[0].splitlines()]
-    assert [each.returncode for each in both] == [0, 0]
-    assert sorted(line.partition(": ")[2] for line in lines) == sorted(jobs), "each was done once"
+    return [line.partition(": ")[2] for each in both for line in each.communicate(timeout=30)[0].splitlines()]
