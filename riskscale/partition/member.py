@@ -8,6 +8,7 @@ back when that is done, or its time is over; one that is lost is over at once.
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -118,8 +119,10 @@ class Member:
         self._inbox: deque[str] = deque()
         self._sent_at: float | None = None
         self._given: dict[int, int] = {}
-        self._seen = self._shares = self._share = 0
+        self._seen = self._version = self._shares = self._share = 0
         self._next = self._not_before = 0.0
+        self._wanted: float = 0
+        """The version that the reply to the beat under way must have seen; otherwise it is sent again at once."""
         self._margin = min(spec.ttl / 20, LONGEST_MARGIN)
         self._is_gone = False
 
@@ -145,7 +148,7 @@ class Member:
         """Take no more, and drain what there is."""
         self.leaves_until = self.monotonic() + self.spec.drain
         self._revoke([each for each in self.held.values() if each.partition not in self._draining])
-        self._next = 0.0
+        self._want(math.inf, self.monotonic())
         self.wake()
 
     def end(self) -> float:
@@ -174,7 +177,7 @@ class Member:
 
     def beat(self) -> Call[Beat]:
         """Join, or stay, or tell that it is about to leave; followed by the same."""
-        spec, self._sent_at = self.spec, self.monotonic()
+        spec, self._sent_at, self._wanted = self.spec, self.monotonic(), 0
         stays = self.leaves_until is None
         return spec.calls.beat(self.name, stays, spec.partitions, spec.ttl_us, self._seen, spec.address)
 
@@ -191,7 +194,9 @@ class Member:
         if self.monotonic() >= deadline - self._margin:  # too late to count on; the next reply says the same again
             self._next = 0.0
             return
-        self._next, self._is_gone = sent_at + self.spec.heartbeat, False
+        self._is_gone, self._version = False, reply.version
+        if reply.version >= self._wanted:
+            self._next = sent_at + self.spec.heartbeat
         self._seen, self._shares, self._share = reply.changed, reply.shares, reply.share
         if reply.owned is not None:
             self._lose_what_is_not(reply.owned)  # first: it must not be lengthened
@@ -302,14 +307,18 @@ class Member:
         try:
             change = Change.of(message)
         except ValueError:  # '', or of a release that says it differently
-            self._next = min(self._next, now)
+            self._want(math.inf, now)
             return
         for partition, epoch in change.taken:
             self._hear_of(partition, epoch)
-        if change.member == self.name:  # the reply says it too
+        if change.member == self.name or change.version <= self._version:  # a reply says it too
             return
         if change.shares != self._shares or (change.idle and len(self.held) < self._share):
-            self._next = min(self._next, now + self._draw() * change.staying * SPREAD)
+            self._want(change.version, now + self._draw() * change.staying * SPREAD)
+
+    def _want(self, version: float, at: float) -> None:
+        """A beat at that time; and one that is under way, and has not seen that version, does not do."""
+        self._next, self._wanted = min(self._next, at), max(self._wanted, version)
 
     def _hear_of(self, partition: int, epoch: int) -> None:
         self._epochs[partition] = max(epoch, self._epochs.get(partition, 0))

@@ -74,7 +74,7 @@ class PartitionRouter(BasePartitionRouter):
         self._found(await self._hub.run(self._table.read()), sent)
 
     async def _follow(self) -> None:
-        while True:
+        while self._task is asyncio.current_task():  # redis-py may swallow a cancellation, by asyncio.wait_for
             self._wake.clear()
             self._table.look()
             if self._table.pause() == 0:
