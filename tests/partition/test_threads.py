@@ -58,7 +58,7 @@ def test_who_drains_is_the_owner_until_it_is_done(sync_client: Any, prefix: str)
     def stop(items: list[Assignment]) -> None:
         ending.extend(items)
         begun.set()
-        done.wait()
+        done.wait(20)
 
     with (
         Hub(sync_client, key_prefix=prefix) as one,
@@ -81,7 +81,7 @@ def test_who_does_not_end_in_time_loses_it(sync_client: Any, prefix: str) -> Non
     with (
         Hub(sync_client, key_prefix=prefix) as one,
         Hub(sync_client, key_prefix=prefix) as two,
-        PartitionGroup(one, "g", 4, LONG, on_revoked=lambda _: done.wait(), drain=0.05) as first,
+        PartitionGroup(one, "g", 4, LONG, on_revoked=lambda _: done.wait(20), drain=0.05) as first,
     ):
         until(lambda: one.mailbox.channel)
         with PartitionGroup(two, "g", 4, LONG) as second:
