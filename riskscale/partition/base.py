@@ -14,8 +14,9 @@ from riskscale._core.keys import check_name
 from riskscale._core.mailbox import PARTITIONS, channel
 from riskscale.errors import ArgumentError, StateError, WrongOwner
 from riskscale.lease.grant import lease_us
+from riskscale.partition.assignment import Assignment, News
 from riskscale.partition.calls import MOST, GroupCalls, GroupInfo
-from riskscale.partition.member import Assignment, GroupSpec, Member, News, log
+from riskscale.partition.member import GroupSpec, Member, log
 from riskscale.partition.partitioner import Strategy, WorkloadPartitioner
 from riskscale.partition.table import Route, Table
 

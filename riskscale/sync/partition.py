@@ -13,9 +13,10 @@ from typing import Any
 from riskscale._core.call import Call
 from riskscale._core.durations import Duration
 from riskscale.errors import HubClosed
+from riskscale.partition.assignment import News
 from riskscale.partition.base import ANSWER, BasePartitionGroup, BasePartitionRouter, Heard
 from riskscale.partition.calls import GroupInfo
-from riskscale.partition.member import Member, News
+from riskscale.partition.member import Member
 from riskscale.partition.partitioner import Strategy
 from riskscale.sync.hub import Hub, hub_of
 
