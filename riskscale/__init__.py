@@ -10,6 +10,7 @@ from riskscale.errors import (
     BulkheadFull,
     CircuitOpen,
     HubClosed,
+    IdempotencyConflict,
     LeaseLost,
     RateLimitExceeded,
     RiskscaleError,
@@ -18,6 +19,8 @@ from riskscale.errors import (
     WrongOwner,
 )
 from riskscale.fence import Guard
+from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
+from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -59,7 +62,15 @@ from riskscale.scaling import (
     TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import (
+    BreakerView,
+    BulkheadView,
+    LimitSource,
+    MetricsCollector,
+    RateLimitBackend,
+    RedisLockBackend,
+    ResultStore,
+)
 
 __version__ = "0.1.0"
 
@@ -72,22 +83,32 @@ __all__ = [
     "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
+    "BreakerView",
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
+    "BulkheadView",
     "CallableLimits",
+    "CheckReport",
     "CircuitBreaker",
     "CircuitOpen",
+    "Claim",
     "Counts",
     "Decision",
     "DistributedLock",
     "Election",
     "GroupInfo",
     "Guard",
+    "HealthMonitor",
+    "HealthReport",
+    "HealthStatus",
     "Hub",
     "HubClosed",
+    "IdempotencyConflict",
+    "IdempotencyGuard",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
+    "InProgress",
     "Lease",
     "LeaseLost",
     "LeasedRateLimiter",
@@ -99,9 +120,11 @@ __all__ = [
     "MemberInfo",
     "MetricsCollector",
     "MetricsSnapshot",
+    "Mismatch",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "Observation",
     "PartitionGroup",
     "PartitionRouter",
     "RateLimitBackend",
@@ -111,7 +134,9 @@ __all__ = [
     "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Replay",
     "Reservation",
+    "ResultStore",
     "RiskscaleError",
     "Route",
     "ScalingAction",
