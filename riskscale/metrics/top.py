@@ -73,7 +73,7 @@ class Top:
     half after every ``HALF_LIFE`` times ``places`` of them, so that yesterday's busiest make room for today's.
     """
 
-    SPARE = 8
+    SPARE = 16
     """Counters to a place."""
     HALF_LIFE = 10_000
 
