@@ -74,6 +74,13 @@ def present(name: str, by: str, how: str = "sum", where: str = "") -> str:
     return f"{how} by ({by}) ({series(name, where=where)})"
 
 
+def leaders(name: str) -> Query:
+    """A gauge of the replicas that decide now: those that led before still show what they saw."""
+    deciding = rate("scaling_decisions", "job, instance, group")
+    expr = f"max by (group) ({series(name)} and on (job, instance, group) {deciding} > 0)"
+    return Query(expr, f"{{{{group}}}} {name.removeprefix('scaling_')}")
+
+
 ROWS: dict[str, Sequence[Panel]] = {
     "Rate limits": (
         Panel("Decisions", "ops", [Query(rate("rate_decisions", "limiter, outcome"), "{{limiter}} {{outcome}}")]),
@@ -153,6 +160,24 @@ ROWS: dict[str, Sequence[Panel]] = {
             ],
         ),
         Panel("Time waited", "s", quantiles("bulkhead_wait_seconds", "bulkhead")),
+    ),
+    "Partitions, scaling, idempotency": (
+        Panel(
+            "Partitions owned, by all and by each replica",
+            "short",
+            [Query(present("partitions_owned", "group", how), f"{{{{group}}}} {how}") for how in ("sum", "min", "max")],
+        ),
+        Panel("Partitions lost", "ops", [Query(rate("partitions_lost", "group"), "{{group}}")]),
+        Panel("Replicas, by whoever leads", "short", [leaders("scaling_replicas"), leaders("scaling_replicas_wanted")]),
+        Panel(
+            "Scaling decisions",
+            "ops",
+            [
+                Query(rate("scaling_decisions", "group, action"), "{{group}} {{action}}"),
+                Query(rate("scaling_apply_failures", "group"), "{{group}} failed"),
+            ],
+        ),
+        Panel("Idempotent work", "ops", [Query(rate("idempotency_begins", "guard, outcome"), "{{guard}} {{outcome}}")]),
     ),
 }
 

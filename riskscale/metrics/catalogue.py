@@ -54,6 +54,7 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 NAMES: tuple[str, ...] = ()
 """In place of a label's values: whatever its users call things."""
 HELD = ("lock", "semaphore", "bulkhead", "election")
+ACTIONS = ("scale_up", "scale_down", "no_action")
 STATES = ("closed", "open", "half_open", "disabled", "metrics_only")
 YES_NO = ("yes", "no")
 
@@ -154,6 +155,51 @@ _ALL = (
         bulkhead=NAMES,
     ),
     _times("bulkhead_wait_seconds", LONG, "bulkhead.wait", "Time waited for a place in a bulkhead.", bulkhead=NAMES),
+    _gauge("partitions_owned", "{partition}", "partition.owned", "Partitions that this process owns.", group=NAMES),
+    _counter(
+        "partitions_lost",
+        "{partition}",
+        "partition.losses",
+        "Partitions whose lease ended before they were handed over.",
+        group=NAMES,
+    ),
+    _counter(
+        "scaling_decisions",
+        "{decision}",
+        "scaling.decisions",
+        "Decisions of a ScalingController, by the leader alone.",
+        group=NAMES,
+        action=ACTIONS,
+    ),
+    _gauge(
+        "scaling_replicas",
+        "{replica}",
+        "scaling.replicas",
+        "Replicas that the leader's last decision saw.",
+        group=NAMES,
+    ),
+    _gauge(
+        "scaling_replicas_wanted",
+        "{replica}",
+        "scaling.replicas.wanted",
+        "Replicas that it wants; none of a policy that says no number.",
+        group=NAMES,
+    ),
+    _counter(
+        "scaling_apply_failures",
+        "{failure}",
+        "scaling.apply.failures",
+        "Decisions that could not be applied.",
+        group=NAMES,
+    ),
+    _counter(
+        "idempotency_begins",
+        "{attempt}",
+        "idempotency.begins",
+        "Attempts of idempotent work, by what was found.",
+        guard=NAMES,
+        outcome=("new", "in_progress", "replay", "mismatch"),
+    ),
 )
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}

@@ -67,7 +67,7 @@ class Family(Generic[T]):
         with self._bounds.mutex:
             for at, top in self._tops:
                 if not top.has(values[at]):
-                    values = (*values[:at], OTHER, *values[at + 1 :])
+                    values = values[:at] + (OTHER,) + values[at + 1 :]  # noqa: RUF005 - at every event
             tell = self._series.get(values)
             if tell is None and len(self._series) >= self._bounds.max_series:
                 if self._is_gauge:  # what many of them set in turn would say nothing

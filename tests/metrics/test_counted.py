@@ -14,10 +14,9 @@ import riskscale
 import riskscale.sync
 from riskscale import ArgumentError, BulkheadExecutor, Hub, InMemoryMetrics, Limit, Lock, RateLimiter, TenantRateLimiter
 from riskscale.metrics import METRICS, Kind
-from tests.metrics.tour import tour
+from tests.metrics.tour import ELSEWHERE, tour
 
 METHODS = {"increment": Kind.COUNTER, "observe": Kind.HISTOGRAM, "gauge": Kind.GAUGE}
-ELSEWHERE = {"rate_degraded_seconds"}  # needs an outage: below
 
 
 async def test_all_that_is_in_the_table_is_counted_as_it_says(client: Any, prefix: str) -> None:

@@ -27,6 +27,18 @@ from riskscale import (
     TenantRateLimiter,
 )
 
+ELSEWHERE = {
+    "rate_degraded_seconds",  # only after an outage
+    "partitions_owned",
+    "partitions_lost",
+    "scaling_decisions",
+    "scaling_replicas",
+    "scaling_replicas_wanted",
+    "scaling_apply_failures",
+    "idempotency_begins",
+}
+"""What is counted in rooms that the tour leaves out."""
+
 
 async def tour(hub: Hub, metrics: Any) -> None:
     """What is done does not depend on ``metrics``, which the hub has too."""
