@@ -19,7 +19,7 @@ WAITS = {name: metric.otel.removesuffix(".duration") for name, metric in METRICS
 """The names of spans, by the histograms of the same waits."""
 
 
-class OpenTelemetryMetrics(Exporter["Instrument"]):
+class OpenTelemetryMetrics(Exporter):
     """Counts in instruments of OpenTelemetry, as ``riskscale....``; docs/metrics.md has the names.
 
     Args:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 METHODS = {Kind.COUNTER: "inc", Kind.HISTOGRAM: "observe", Kind.GAUGE: "set"}
 
 
-class PrometheusMetrics(Exporter["Collected"]):
+class PrometheusMetrics(Exporter):
     """Counts in a registry of prometheus-client, as ``riskscale_...``; docs/metrics.md has the names.
 
     Args:

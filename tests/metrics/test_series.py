@@ -74,6 +74,20 @@ def test_the_busiest_go_by_their_names(exporter: Any) -> None:
     assert len(found) < 15
 
 
+def test_gauges_have_no_others(exporter: Any) -> None:
+    metrics, series = exporter(top={"bulkhead": 1})
+    for bulkhead in ("a", "a", "b"):
+        metrics.gauge("bulkhead_running", 1, bulkhead=bulkhead)
+    assert series("bulkhead_running") == {key(bulkhead="a"): 1}
+
+
+def test_a_tenant_called_other_is_one_of_them(exporter: Any) -> None:
+    metrics, series = exporter(top={"tenant_id": 1})
+    for tenant in ["other"] * 10 + ["a"] + ["b"] * 20 + ["other"]:
+        metrics.increment("rate_limit_exceeded", tenant_id=tenant)
+    assert series("rate_limit_exceeded")[key(tenant_id="other")] >= 11
+
+
 def test_prometheus_forgets_who_was_displaced() -> None:
     registry = prometheus_client.CollectorRegistry()
     metrics = PrometheusMetrics(registry, top={"tenant_id": 2}, max_series=4)
