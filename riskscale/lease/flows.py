@@ -10,7 +10,7 @@ from riskscale._core.base import GRACE, BaseHub
 from riskscale._core.call import Cleanup, Finish, Flow, Listen, Wait
 from riskscale._core.durations import MICRO, Duration
 from riskscale._core.meter import Meter
-from riskscale.errors import AcquireTimeout, LeaseLost
+from riskscale.errors import AcquireTimeout, HubClosed, LeaseLost
 from riskscale.lease.grant import Grant, Named, Seen, Spec, lease_us, new_token, renewal
 
 L = TypeVar("L")
@@ -127,6 +127,8 @@ def timed(flow: Flow[R], spec: Named, monotonic: Monotonic, meter: Meter | None)
         held = yield from flow
         outcome = "acquired" if held else "timeout"
         return held
+    except HubClosed:
+        raise
     except Exception:
         outcome = "failed"
         raise
