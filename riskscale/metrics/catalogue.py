@@ -53,7 +53,7 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 NAMES: tuple[str, ...] = ()
 """In place of a label's values: whatever its users call things."""
-HELD = ("lock", "semaphore", "bulkhead", "election")
+HELD = ("lock", "semaphore", "election")
 ACTIONS = ("scale_up", "scale_down", "no_action")
 STATES = ("closed", "open", "half_open", "disabled", "metrics_only")
 YES_NO = ("yes", "no")
@@ -78,7 +78,7 @@ _ALL = (
         LONG,
         "lock.wait",
         "Time to acquire a lock, a semaphore or an election, round trips included, however that ended.",
-        kind=HELD[:2] + HELD[3:],
+        kind=HELD,
         outcome=("acquired", "timeout", "failed", "cancelled"),
         lock=NAMES,
     ),
@@ -86,9 +86,9 @@ _ALL = (
         "lock_hold_seconds",
         LONG,
         "lock.hold",
-        "Time for which a lock, a semaphore, a place in a shared bulkhead or an election was held, until it was "
-        "released or known to be lost.",
-        kind=HELD,
+        "Time for which a lock, a semaphore, an election, a place in a shared bulkhead or idempotent work was held, "
+        "until it was released or known to be lost.",
+        kind=(*HELD, "bulkhead", "idempotency"),
         outcome=("released", "lost"),
         lock=NAMES,
     ),
