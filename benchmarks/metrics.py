@@ -70,7 +70,7 @@ def _ours(name: str, collector: MetricsCollector) -> dict[str, Work]:
         f"{name}: observe": _times(
             lambda: meter.observe("lock_wait_seconds", 0.001, kind="lock", outcome="acquired", lock="a")
         ),
-        f"{name}: gauge": _times(lambda: meter.gauge("bulkhead_running", 3, bulkhead="db")),
+        f"{name}: gauge": _times(lambda: meter.gauge("bulkhead_running", 3, bulkhead="db", shared="no")),
     }
 
 

@@ -74,6 +74,14 @@ def present(name: str, by: str, how: str = "sum", where: str = "") -> str:
     return f"{how} by ({by}) ({series(name, where=where)})"
 
 
+def depth(name: str, text: str) -> Sequence[Query]:
+    """A gauge of bulkheads: of local ones all processes together; of shared ones each tells the whole."""
+    return [
+        Query(present(name, "bulkhead", how, f'shared="{shared}"'), f"{{{{bulkhead}}}} {text}{of}")
+        for how, shared, of in (("sum", "no", ""), ("max", "yes", ", shared"))
+    ]
+
+
 def leaders(name: str) -> Query:
     """A gauge of the replicas that decide now: those that led before still show what they saw."""
     deciding = rate("scaling_decisions", "job, instance, group")
@@ -145,12 +153,9 @@ ROWS: dict[str, Sequence[Panel]] = {
         Panel(
             "Running, and how many may",
             "short",
-            [
-                Query(present("bulkhead_running", "bulkhead"), "{{bulkhead}} running"),
-                Query(present("bulkhead_limit", "bulkhead"), "{{bulkhead}} limit"),
-            ],
+            [*depth("bulkhead_running", "running"), *depth("bulkhead_limit", "limit")],
         ),
-        Panel("Waiting", "short", [Query(present("bulkhead_waiting", "bulkhead"), "{{bulkhead}}")]),
+        Panel("Waiting", "short", depth("bulkhead_waiting", "waiting")),
         Panel(
             "Refused and lost",
             "ops",

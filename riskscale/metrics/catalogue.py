@@ -143,9 +143,20 @@ _ALL = (
         breaker=NAMES,
         state=STATES,
     ),
-    _gauge("bulkhead_running", "{task}", "bulkhead.running", "Tasks that run in a bulkhead.", bulkhead=NAMES),
-    _gauge("bulkhead_waiting", "{task}", "bulkhead.waiting", "Tasks that wait for a bulkhead.", bulkhead=NAMES),
-    _gauge("bulkhead_limit", "{task}", "bulkhead.limit", "Tasks that may run in a bulkhead.", bulkhead=NAMES),
+    _gauge(
+        "bulkhead_running", "{task}", "bulkhead.running", "Tasks that run in a bulkhead.", bulkhead=NAMES, shared=YES_NO
+    ),
+    _gauge(
+        "bulkhead_waiting",
+        "{task}",
+        "bulkhead.waiting",
+        "Tasks that wait for a bulkhead.",
+        bulkhead=NAMES,
+        shared=YES_NO,
+    ),
+    _gauge(
+        "bulkhead_limit", "{task}", "bulkhead.limit", "Tasks that may run in a bulkhead.", bulkhead=NAMES, shared=YES_NO
+    ),
     _counter("bulkhead_rejected", "{task}", "bulkhead.rejections", "Tasks refused by a full bulkhead.", bulkhead=NAMES),
     _counter(
         "bulkhead_lost",

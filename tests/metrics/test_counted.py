@@ -12,7 +12,17 @@ import pytest
 
 import riskscale
 import riskscale.sync
-from riskscale import ArgumentError, BulkheadExecutor, Hub, InMemoryMetrics, Limit, Lock, RateLimiter, TenantRateLimiter
+from riskscale import (
+    ArgumentError,
+    BulkheadExecutor,
+    CircuitBreaker,
+    Hub,
+    InMemoryMetrics,
+    Limit,
+    Lock,
+    RateLimiter,
+    TenantRateLimiter,
+)
 from riskscale.metrics import METRICS, Kind
 from tests.metrics.tour import ELSEWHERE, tour
 
@@ -144,6 +154,17 @@ async def test_a_lease_is_counted_once(client: Any, prefix: str) -> None:
     assert held is not None and held.over, "the hub gave it back"
     ends = [(event.labels["lock"], event.labels["outcome"]) for event in metrics.events("lock_hold_seconds")]
     assert ends == [("told", "lost"), ("twice", "released"), ("closing", "released")]
+
+
+async def test_a_breaker_without_a_hub() -> None:
+    metrics = InMemoryMetrics()
+    breaker = CircuitBreaker(
+        1, 60, "payments", metrics_callback=lambda metric, name: metrics.increment(metric, breaker=name)
+    )
+    with pytest.raises(ZeroDivisionError):
+        await breaker.call(lambda: 1 / 0)
+    assert metrics.total("circuit_breaker_failure", breaker="payments") == 1
+    assert metrics.total("circuit_breaker_state_change", breaker="payments") == 1
 
 
 @pytest.mark.parametrize("metrics", [object(), "prometheus", InMemoryMetrics])

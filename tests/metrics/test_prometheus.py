@@ -55,9 +55,9 @@ def test_each_kind(registry: Any) -> None:
     for outcome in ("admitted", "refused", "admitted"):
         metrics.increment("rate_decisions", limiter="api", outcome=outcome, degraded="no")
     assert value(registry, "riskscale_rate_decisions_total", limiter="api", outcome="admitted", degraded="no") == 2
-    metrics.gauge("bulkhead_running", 3, bulkhead="db")
-    metrics.gauge("bulkhead_running", 1, bulkhead="db")
-    assert value(registry, "riskscale_bulkhead_running", bulkhead="db") == 1
+    for running in (3, 1):
+        metrics.gauge("bulkhead_running", running, bulkhead="db", shared="no")
+    assert value(registry, "riskscale_bulkhead_running", bulkhead="db", shared="no") == 1
     for seconds in (0.05, 0.5, 5):
         metrics.observe("rate_decision_seconds", seconds, limiter="api")
     name = "riskscale_rate_decision_seconds"
@@ -164,7 +164,7 @@ def test_several_processes(tmp_path: Any) -> None:
             print(error.argument)
         metrics = riskscale.PrometheusMetrics()
         metrics.increment("bulkhead_rejected", bulkhead="db")
-        metrics.gauge("bulkhead_running", 3, bulkhead="db")
+        metrics.gauge("bulkhead_running", 3, bulkhead="db", shared="no")
         registry = prometheus_client.CollectorRegistry()
         MultiProcessCollector(registry)
         page = prometheus_client.generate_latest(registry).decode()

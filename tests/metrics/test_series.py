@@ -47,8 +47,8 @@ def test_there_are_at_most_so_many(exporter: Any) -> None:
     metrics.increment("rate_decisions", limiter="l1", outcome="admitted", degraded="no")
     assert series("rate_decisions")[key(limiter="l1", outcome="admitted", degraded="no")] == 2
     for number in range(100):
-        metrics.gauge("bulkhead_running", number, bulkhead=f"b{number}")
-    assert series("bulkhead_running") == {key(bulkhead=f"b{number}"): number for number in range(5)}
+        metrics.gauge("bulkhead_running", number, bulkhead=f"b{number}", shared="no")
+    assert series("bulkhead_running") == {key(bulkhead=f"b{number}", shared="no"): number for number in range(5)}
 
 
 def test_all_labels_of_an_unknown_metric_are_bounded(exporter: Any) -> None:
@@ -78,8 +78,8 @@ def test_the_busiest_go_by_their_names(exporter: Any) -> None:
 def test_gauges_have_no_others(exporter: Any) -> None:
     metrics, series = exporter(top={"bulkhead": 1})
     for bulkhead in ("a", "a", "b"):
-        metrics.gauge("bulkhead_running", 1, bulkhead=bulkhead)
-    assert series("bulkhead_running") == {key(bulkhead="a"): 1}
+        metrics.gauge("bulkhead_running", 1, bulkhead=bulkhead, shared="no")
+    assert series("bulkhead_running") == {key(bulkhead="a", shared="no"): 1}
 
 
 def test_a_tenant_called_other_is_one_of_them(exporter: Any) -> None:
