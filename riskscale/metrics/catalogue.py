@@ -185,14 +185,14 @@ _ALL = (
     _gauge(
         "scaling_replicas",
         "{replica}",
-        "scaling.replicas",
+        "scaling.replica.present",
         "Replicas that the leader's last decision saw.",
         group=NAMES,
     ),
     _gauge(
         "scaling_replicas_wanted",
         "{replica}",
-        "scaling.replicas.wanted",
+        "scaling.replica.wanted",
         "Replicas that it wants; none of a policy that says no number.",
         group=NAMES,
     ),

@@ -78,11 +78,13 @@ def test_every_name_in_the_code_is_in_the_table() -> None:
         assert labels == METRICS[name].labels.keys(), name
 
 
-def test_no_name_begins_another() -> None:
-    """Prometheus' suffixes make none of two."""
+def test_names_are_apart() -> None:
+    """Neither by Prometheus' suffixes nor by OpenTelemetry's dots."""
     ends = ("", "_total", "_count", "_sum", "_bucket", "_created")
     names = [f"{name}{end}" for name in METRICS for end in ends]
     assert len(names) == len(set(names))
+    dotted = [metric.otel for metric in METRICS.values()]
+    assert not any(one.startswith(f"{other}.") for one in dotted for other in dotted), "a name, and a name space"
 
 
 @pytest.mark.embedded
