@@ -59,12 +59,19 @@ class Family:
         """Of which labels we give the values, so that there are few."""
         self._is_gauge = metric.kind is Kind.GAUGE
         self._series: dict[tuple[str, ...], Tell] = {}
-        self.key: Callable[[Mapping[str, str]], object] = itemgetter(*self._kept) if self._kept else _nothing
-        self.known: dict[object, Tell] = {}
+        self._key: Callable[[Mapping[str, str]], object] = itemgetter(*self._kept) if self._kept else _nothing
+        self._known: dict[object, Tell] = {}
         """By that key: what can be found without a second look."""
 
-    def find(self, labels: Mapping[str, str]) -> Tell:
+    def of(self, labels: Mapping[str, str]) -> Tell:
         """The series of an event; a label that is missing is ''."""
+        try:
+            tell = self._known.get(self._key(labels))
+        except KeyError:
+            tell = None
+        return tell or self._find(labels)
+
+    def _find(self, labels: Mapping[str, str]) -> Tell:
         values = tuple([labels.get(label, "") for label in self._kept])
         with self._bounds.mutex:
             for at, top in self._tops:
@@ -81,7 +88,7 @@ class Family:
             if tell is None:
                 tell = self._series[values] = self._backend.series(values)
                 if not self._tops and labels.keys() >= set(self._kept):
-                    self.known[self.key(dict(zip(self._kept, values, strict=True)))] = tell
+                    self._known[self._key(dict(zip(self._kept, values, strict=True)))] = tell
             return tell
 
     def evict(self, label: str, value: str) -> None:
@@ -134,26 +141,19 @@ class Exporter:
         """See :class:`riskscale.MetricsCollector`; ArgumentError where ``value`` is negative or not finite."""
         if not 0 <= value < math.inf:
             raise ArgumentError("value", f"must be finite and not negative, not {value}: a counter only rises")
-        self._find(self._counters.get(name) or self._unknown(Kind.COUNTER, name, labels), labels)(value)
+        (self._counters.get(name) or self._unknown(Kind.COUNTER, name, labels)).of(labels)(value)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """See :class:`riskscale.MetricsCollector`; ArgumentError where ``value`` is not finite."""
         if not -math.inf < value < math.inf:
             raise ArgumentError("value", f"must be finite, not {value}")
-        self._find(self._histograms.get(name) or self._unknown(Kind.HISTOGRAM, name, labels), labels)(value)
+        (self._histograms.get(name) or self._unknown(Kind.HISTOGRAM, name, labels)).of(labels)(value)
 
     def gauge(self, name: str, value: float, /, **labels: str) -> None:
         """See :class:`riskscale.MetricsCollector`; ArgumentError where ``value`` is not finite."""
         if not -math.inf < value < math.inf:
             raise ArgumentError("value", f"must be finite, not {value}")
-        self._find(self._gauges.get(name) or self._unknown(Kind.GAUGE, name, labels), labels)(value)
-
-    def _find(self, family: Family, labels: dict[str, str]) -> Tell:
-        try:
-            tell = family.known.get(family.key(labels))
-        except KeyError:  # a label is missing
-            tell = None
-        return tell or family.find(labels)
+        (self._gauges.get(name) or self._unknown(Kind.GAUGE, name, labels)).of(labels)(value)
 
     def _unknown(self, kind: Kind, name: str, labels: dict[str, str]) -> Family:
         with self._making:
