@@ -109,14 +109,15 @@ class Bounds:
             raise TypeError(f"unexpected keyword argument {min(unexpected)!r}")
         self.mutex = threading.Lock()
         self.max_series = integer(options.get("max_series", 1000), "max_series", 1, MOST)
-        top = options.get("top", {})
+        top, drop = options.get("top", {}), options.get("drop", UNBOUNDED)
+        if not isinstance(top, Mapping):
+            raise ArgumentError("top", f"must say how many by label, not be {top!r}")
+        if isinstance(drop, str) or not isinstance(drop, Collection):
+            raise ArgumentError("drop", f"must be several labels, not {drop!r}")
         self.tops = {
             label: Top(integer(places, f"top[{label!r}]", 1, self.max_series), partial(evict, label))
             for label, places in top.items()
         }
-        drop = options.get("drop", UNBOUNDED)
-        if isinstance(drop, str):
-            raise ArgumentError("drop", "must be several labels, not one text")
         self.drop = frozenset(drop) - self.tops.keys()
 
     def kept(self, labels: Collection[str]) -> list[str]:

@@ -129,10 +129,11 @@ def test_no_spans_unless_asked_for(tracers: TracerProvider, spans: InMemorySpanE
     assert not spans.get_finished_spans()
 
 
-def test_bad_arguments() -> None:
+@pytest.mark.parametrize("argument", ["wait_spans", "meter_provider", "tracer_provider", "max_series"])
+def test_bad_arguments(argument: str) -> None:
     with pytest.raises(ArgumentError) as caught:
-        OpenTelemetryMetrics(wait_spans=-1)
-    assert caught.value.argument == "wait_spans"
+        OpenTelemetryMetrics(**{argument: "x"})  # type: ignore[arg-type]
+    assert caught.value.argument == argument
 
 
 @pytest.mark.parametrize("name", ["PrometheusMetrics", "OpenTelemetryMetrics"])

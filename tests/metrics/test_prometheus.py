@@ -129,11 +129,16 @@ def test_a_second_one_on_a_registry_is_refused(registry: Any) -> None:
         ("top['tenant_id']", {"top": {"tenant_id": 0}}),
         ("top['tenant_id']", {"top": {"tenant_id": 5}, "max_series": 4}),
         ("drop", {"drop": "tenant_id"}),
+        ("drop", {"drop": 5}),
+        ("top", {"top": ["tenant_id"]}),
+        ("buckets", {"buckets": {"rate_batch_size": ("1", 2)}}),
+        ("buckets", {"buckets": {"rate_batch_size": (1, float("nan"))}}),
+        ("registry", {"registry": "mine"}),
     ],
 )
 def test_bad_arguments(registry: Any, argument: str, options: Any) -> None:
     with pytest.raises(ArgumentError) as caught:
-        PrometheusMetrics(registry, **options)
+        PrometheusMetrics(**{"registry": registry, **options})
     assert caught.value.argument == argument
 
 
