@@ -43,6 +43,32 @@ class LimitSource(Protocol):
 
 
 @runtime_checkable
+class BreakerView(Protocol):
+    """What :class:`riskscale.HealthMonitor` sees of a breaker: ours, or anybody's."""
+
+    @property
+    def name(self) -> str:
+        """What it guards."""
+
+    @property
+    def state(self) -> str:
+        """``closed``, or what else it is in; told without waiting."""
+
+
+@runtime_checkable
+class BulkheadView(Protocol):
+    """What :class:`riskscale.HealthMonitor` sees of a bulkhead: ours, or anybody's."""
+
+    @property
+    def name(self) -> str:
+        """What it protects."""
+
+    def status(self) -> Any:
+        """Something with ``running``, ``waiting``, ``max_concurrent`` and ``max_queued``; in asyncio it may be awaited
+        for."""
+
+
+@runtime_checkable
 class ScriptClient(Protocol):
     """What riskscale needs of a client, blocking or asyncio: redis-py's and valkey-py's have it."""
 
@@ -77,6 +103,17 @@ class RateLimitBackend(Protocol):
 
 
 @runtime_checkable
+class ResultStore(Protocol):
+    """Where :class:`riskscale.IdempotencyGuard` keeps results that are too large for Redis."""
+
+    async def put(self, name: str, data: bytes, ttl: float) -> None:
+        """Keep ``data`` as ``name``, which nobody can guess and nobody else uses, for ``ttl`` seconds at the least."""
+
+    async def get(self, name: str) -> bytes | None:
+        """What was kept, or None."""
+
+
+@runtime_checkable
 class SyncRedisLockBackend(Protocol):
     """:class:`RedisLockBackend`, blocking."""
 
@@ -96,3 +133,14 @@ class SyncRateLimitBackend(Protocol):
 
     def incr_window(self, key: str, window_seconds: float) -> int:
         """Count one request of ``key``; how many its window has seen."""
+
+
+@runtime_checkable
+class SyncResultStore(Protocol):
+    """:class:`ResultStore`, blocking."""
+
+    def put(self, name: str, data: bytes, ttl: float) -> None:
+        """Keep ``data`` as ``name``, which nobody can guess and nobody else uses, for ``ttl`` seconds at the least."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was kept, or None."""

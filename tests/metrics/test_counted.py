@@ -52,6 +52,7 @@ async def test_all_that_is_in_the_table_is_counted_as_it_says(client: Any, prefi
     assert holds == [
         ("bulkhead", "lost"),
         ("election", "released"),
+        ("idempotency", "released"),
         ("lock", "lost"),
         *[("lock", "released")] * 3,
         ("semaphore", "released"),

@@ -15,6 +15,7 @@ from riskscale import (
     CircuitOpen,
     Election,
     Hub,
+    IdempotencyGuard,
     InMemoryRateLimitBackend,
     LeaseLost,
     Limit,
@@ -35,7 +36,6 @@ ELSEWHERE = {
     "scaling_replicas",
     "scaling_replicas_wanted",
     "scaling_apply_failures",
-    "idempotency_begins",
 }
 """What is counted in rooms that the tour leaves out."""
 
@@ -46,6 +46,8 @@ async def tour(hub: Hub, metrics: Any) -> None:
     await rates(hub, metrics)
     await breakers(hub)
     await bulkheads(hub, metrics)
+    guard = IdempotencyGuard(hub)
+    assert [await guard.run("t7", "a", b"", lambda _: b"done") for _ in range(2)] == [b"done"] * 2
 
 
 async def locks(hub: Hub) -> None:
