@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages bench-partitions check lua vectors clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages bench-metrics bench-partitions check lua vectors metrics clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many he
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
 
+bench-metrics: $(V)/with-test ## what it costs to count an event
+	$(PY) -m benchmarks.metrics
+
 bench-partitions: $(V)/with-test ## what a group of partitions costs the server
 	$(PY) -m benchmarks.partitions
 
@@ -66,10 +69,14 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/mypy
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
 	$(PY) tools/contract.py --check
+	$(PY) -m tools.metrics --check
 	$(PY) -m tests.contract.generate --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
 	$(PY) tools/contract.py
+
+metrics: $(V)/bin/python ## write again what is generated from riskscale/metrics/catalogue.py
+	$(PY) -m tools.metrics
 
 vectors: $(V)/with-test ## write again tests/contract/*.json, after `make lua`
 	$(PY) -m tests.contract.generate

@@ -32,6 +32,7 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
+from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
 from riskscale.partition import (
     Assignment,
     GroupInfo,
@@ -107,6 +108,7 @@ __all__ = [
     "IdempotencyConflict",
     "IdempotencyGuard",
     "InMemoryLockBackend",
+    "InMemoryMetrics",
     "InMemoryRateLimitBackend",
     "InProgress",
     "Lease",
@@ -125,8 +127,10 @@ __all__ = [
     "MultiLock",
     "MultiRateLimiter",
     "Observation",
+    "OpenTelemetryMetrics",
     "PartitionGroup",
     "PartitionRouter",
+    "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",
