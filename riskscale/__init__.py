@@ -17,6 +17,7 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
+from riskscale.fleet import FleetMetrics, FleetSnapshot, Member, ProcessCpu, ScalingController, ScalingOrder
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -72,6 +73,8 @@ __all__ = [
     "Decision",
     "DistributedLock",
     "Election",
+    "FleetMetrics",
+    "FleetSnapshot",
     "Guard",
     "Hub",
     "HubClosed",
@@ -85,11 +88,13 @@ __all__ = [
     "Lock",
     "LockInfo",
     "LuaLockBackend",
+    "Member",
     "MetricsCollector",
     "MetricsSnapshot",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "ProcessCpu",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",
@@ -100,8 +105,10 @@ __all__ = [
     "Reservation",
     "RiskscaleError",
     "ScalingAction",
+    "ScalingController",
     "ScalingDecision",
     "ScalingHistory",
+    "ScalingOrder",
     "Semaphore",
     "SemaphoreInfo",
     "Share",

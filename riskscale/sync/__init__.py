@@ -13,6 +13,7 @@ from riskscale.sync.distributed import (
 )
 from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
+from riskscale.sync.fleet import FleetMetrics, ScalingController
 from riskscale.sync.hub import Hub
 from riskscale.sync.lease import Lease
 from riskscale.sync.leased import LeasedRateLimiter
@@ -29,6 +30,7 @@ __all__ = [
     "CircuitBreaker",
     "DistributedLock",
     "Election",
+    "FleetMetrics",
     "Guard",
     "Hub",
     "InMemoryLockBackend",
@@ -44,6 +46,7 @@ __all__ = [
     "RedisLimits",
     "RedisRateLimitBackend",
     "Reservation",
+    "ScalingController",
     "Semaphore",
     "SharedBulkhead",
     "StaticLimits",
