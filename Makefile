@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates bench-breakers check lua clean
+.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates bench-breakers bench-fleet check lua clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,13 +39,16 @@ test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 
-bench: bench-locks bench-rates bench-breakers ## side by side with other libraries
+bench: bench-locks bench-rates bench-breakers bench-fleet ## side by side with other libraries
 
 bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many held [REDIS_URL=...]
 	$(PY) -m benchmarks.locks $(and $(REDIS_URL),--redis $(REDIS_URL))
 
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
+
+bench-fleet: $(V)/with-bench ## fleets: a tenant's partition, events, what reports and snapshots cost the server
+	$(PY) -m benchmarks.fleet
 
 bench-rates: $(V)/with-bench $(V)/hiredis ## limits side by side, on a server of its own; writes docs/performance.md anew
 	env -u REDIS_URL PYTHONPATH=$(V)/hiredis $(PY) -m benchmarks.rates --docs docs

@@ -1,5 +1,5 @@
 -- A fleet: the replicas ('replica' -> 'sequence|seen_us|ttl_us|observes|cpu_ppm|queue', ttl_us 0 of one that has left;
--- '' -> since when they are kept), and what all saw within the window ('begin of a slice|bucket' and 'begin of a slice|failed' -> requests).
+-- '' -> 'since_us|last_us' of all), and what all saw within the window ('begin of a slice|bucket' and 'begin of a slice|failed' -> requests).
 local REPLICAS, WINDOW = KEYS[1], KEYS[2]
 if #KEYS ~= 2 or REPLICAS == WINDOW then return rsarg('KEYS', 'must name the replicas and the window, two different keys') end
 if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', WINDOW)) ~= 'number' then
@@ -7,6 +7,12 @@ if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', W
 end
 -- Less than so long ago; where the clock went back, also what is ahead by less than that.
 local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
+-- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
+local function read_since(text)
+  local since, last = string.match(text or '', '^(%d+)|(%d+)$')
+  if not since or tonumber(last) > now_us then return now_us end
+  return math.min(tonumber(since), now_us)
+end
 local function read_replica(text)
   local sequence, seen, ttl, observes, cpu, queue =
     string.match(text or '', '^(%d+)|(%d+)|(%d+)|([01])|(%d*)|(%d*)$')

@@ -75,7 +75,7 @@ end
 -- <<< _lib/token
 -- >>> _lib/fleet
 -- A fleet: the replicas ('replica' -> 'sequence|seen_us|ttl_us|observes|cpu_ppm|queue', ttl_us 0 of one that has left;
--- '' -> since when they are kept), and what all saw within the window ('begin of a slice|bucket' and 'begin of a slice|failed' -> requests).
+-- '' -> 'since_us|last_us' of all), and what all saw within the window ('begin of a slice|bucket' and 'begin of a slice|failed' -> requests).
 local REPLICAS, WINDOW = KEYS[1], KEYS[2]
 if #KEYS ~= 2 or REPLICAS == WINDOW then return rsarg('KEYS', 'must name the replicas and the window, two different keys') end
 if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', WINDOW)) ~= 'number' then
@@ -83,6 +83,12 @@ if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', W
 end
 -- Less than so long ago; where the clock went back, also what is ahead by less than that.
 local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
+-- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
+local function read_since(text)
+  local since, last = string.match(text or '', '^(%d+)|(%d+)$')
+  if not since or tonumber(last) > now_us then return now_us end
+  return math.min(tonumber(since), now_us)
+end
 local function read_replica(text)
   local sequence, seen, ttl, observes, cpu, queue =
     string.match(text or '', '^(%d+)|(%d+)|(%d+)|([01])|(%d*)|(%d*)$')
@@ -123,7 +129,7 @@ for i = 1, n do
 end
 add('failed', words.failures)
 local kept = redis.call('HMGET', REPLICAS, replica, '')
-local record, since_us = read_replica(kept[1]), integer(kept[2], 0, now_us)
+local record, since_us = read_replica(kept[1]), read_since(kept[2])
 if record and words.sequence <= record.sequence then return { now_us, 0 } end
 
 local function forget(key, old)
@@ -150,7 +156,7 @@ local function sweep()
   redis.call('HSET', WINDOW, 'swept_us', digits(now_us))
 end
 sweep()
-redis.call('HSET', REPLICAS, '', digits(since_us or now_us), replica, table.concat({ digits(words.sequence), digits(now_us),
+redis.call('HSET', REPLICAS, '', digits(since_us) .. '|' .. digits(now_us), replica, table.concat({ digits(words.sequence), digits(now_us),
   words.leaves == 1 and '0' or digits(words.ttl_us), ARGV[8], ARGV[6], ARGV[7] }, '|'))
 if #fields > 0 and is_recent(tonumber(slice), window_us) then
   local found, pairs_of = redis.call('HMGET', WINDOW, unpack(fields)), {}

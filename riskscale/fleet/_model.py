@@ -27,6 +27,7 @@ class FleetModel:
     """By the begin of the slice in which they ended, in microseconds."""
     failures: dict[int, int] = field(default_factory=dict)
     since_us: int | None = None
+    last_us: int = 0
     swept_us: int | None = None
 
     def report(
@@ -45,8 +46,7 @@ class FleetModel:
         if known is not None and replica.sequence <= known.sequence:
             return False
         self._sweep(now_us)
-        if self.since_us is None or self.since_us > now_us:
-            self.since_us = now_us
+        self.since_us, self.last_us = now_us - self.kept_us(now_us), now_us
         replica.seen_us, replica.ttl_us = now_us, 0 if leaves else replica.ttl_us
         self.replicas[name] = replica
         ended_us = max(0, now_us - age_us)
@@ -66,6 +66,10 @@ class FleetModel:
         for name, each in list(self.replicas.items()):
             if not self._is_recent(each.seen_us, each.ttl_us + window_us, now_us):
                 del self.replicas[name]
+
+    def kept_us(self, now_us: int) -> int:
+        """For how long replicas have been kept, without a step of the clock."""
+        return 0 if self.since_us is None or self.last_us > now_us else now_us - self.since_us
 
     def alive(self, now_us: int) -> dict[str, Replica]:
         """The replicas that are."""

@@ -33,8 +33,8 @@ class FleetSnapshot(MetricsSnapshot):
         requests, failures: that ended within the window, in whichever replica.
         members: the replicas that are alive.
 
-    ``current_replicas`` is None where the server knows the fleet for less than a ``ttl``: at the start, and after it
-    lost what it knew, not every replica has reported yet.
+    ``current_replicas`` is None where the server knows the fleet for less than a ``ttl``: at the start, after it lost
+    what it knew, and after its clock went back, not every replica has reported yet.
     """
 
     at: float = field(default=0.0, kw_only=True)

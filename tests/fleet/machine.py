@@ -122,8 +122,7 @@ class FleetMachine(RuleBasedStateMachine):
         mean = None if not cpus else sum(cpus) / len(cpus) / PPM_PER_PERCENT
         assert (seen.cpu_usage_pct is None) == (mean is None)
         assert mean is None or abs(seen.cpu_usage_pct - mean) < 1e-6  # type: ignore[operator]
-        since = self.model.since_us
-        is_new = since is None or since > self.now or self.now - since < self.terms.ttl_us
+        is_new = self.model.kept_us(self.now) < self.terms.ttl_us
         assert seen.current_replicas == (None if is_new else len(alive))
 
     def agree_on_rates(self, seen: FleetSnapshot, latencies: list[int], failures: int, observed: bool) -> None:

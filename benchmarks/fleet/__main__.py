@@ -1,0 +1,30 @@
+"""The command: ``python -m benchmarks.fleet [--json FILE] [--rounds N] [--short]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import command
+from benchmarks.fleet import local, reports
+from benchmarks.fleet.settings import FleetSettings
+
+SUITE = command.Suite(
+    module="benchmarks.fleet",
+    sections={
+        "partitions": (f"The partition of a tenant, of {local.PARTITIONS:,}", local.partitions),
+        "events": ("One event of the metrics", local.events),
+        "reports": ("What reports and snapshots cost the server", reports.cost),
+    },
+    settings=FleetSettings,
+    libraries=("redis-py",),
+    file=Path("build/bench-fleet.json"),
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Fleets."""
+    command.run(SUITE, arguments)
+
+
+if __name__ == "__main__":
+    main()
