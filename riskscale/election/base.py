@@ -23,8 +23,6 @@ LONGEST_PAUSE = 1.0
 class BaseElection:
     """See :class:`riskscale.Election`."""
 
-    _role = "election"
-
     def __init__(
         self,
         hub: BaseHub,
@@ -37,7 +35,7 @@ class BaseElection:
     ) -> None:
         if on_elected is not None and not callable(on_elected):
             raise ArgumentError("on_elected", "must be callable")
-        self._spec = LockSpec.of(name, LockKeys.of(hub.key(name, tag), self._role), ttl, metadata)
+        self._spec = LockSpec.of(name, LockKeys.of(hub.key(name, tag), "election"), ttl, metadata)
         self._terms = replace(Terms.of(hub, **terms), auto_renew=True)
         self._on_elected = on_elected
 

@@ -12,17 +12,10 @@ from riskscale._core.durations import Duration
 from riskscale._core.hub import hub_of
 from riskscale.election.election import Election
 from riskscale.errors import HubClosed, LeaseLost, StaleFence, StateError
-from riskscale.fleet.leader import BaseScalingController, NamedBreaker, log
-from riskscale.fleet.turns import ScalingOrder
+from riskscale.fleet.leader import ELECTION, BaseScalingController, NamedBreaker, log
+from riskscale.fleet.turns import ScalingOrder, ScalingPolicy
 from riskscale.lease.lease import Lease
-from riskscale.scaling.policy import AutoScalingPolicy
 from riskscale.scaling.target import TargetTrackingPolicy
-
-
-class Leadership(Election):
-    """Apart from the elections that others hold under the same name."""
-
-    _role = "scaling"
 
 
 class ScalingController(BaseScalingController):
@@ -58,7 +51,7 @@ class ScalingController(BaseScalingController):
     def __init__(
         self,
         client: Any,
-        policy: AutoScalingPolicy | TargetTrackingPolicy,
+        policy: ScalingPolicy | TargetTrackingPolicy,
         fleet: Any,
         apply: Callable[[ScalingOrder], Any],
         *,
@@ -70,7 +63,7 @@ class ScalingController(BaseScalingController):
     ) -> None:
         self._hub, self._fleet = hub_of(client), fleet
         super().__init__(self._hub, policy, fleet, apply, interval, cooldown, name, breakers)
-        self._election = Leadership(self._hub, self._name, ttl=ttl, cancel_on_lost=True)
+        self._election = Election(self._hub, ELECTION, tag=self._name, ttl=ttl, cancel_on_lost=True)
         self._cancels = 0
 
     @property

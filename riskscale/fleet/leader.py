@@ -14,13 +14,14 @@ from riskscale._core.keys import check_name
 from riskscale.breaker.state import BreakerState
 from riskscale.errors import ArgumentError
 from riskscale.fleet import turns
-from riskscale.fleet.turns import Memory, ScalingOrder, Turn
-from riskscale.scaling.policy import AutoScalingPolicy
+from riskscale.fleet.turns import Memory, ScalingOrder, ScalingPolicy, Turn
 from riskscale.scaling.snapshot import MetricsSnapshot, ScalingAction
 from riskscale.scaling.target import TargetTrackingPolicy
 
 log = logging.getLogger("riskscale.fleet")
 
+ELECTION = "scaling"
+"""Its name; the tag is the group's: so people see it among the locks, and can depose a leader."""
 LONGEST_US = 3600 * MICRO
 RETRY = 1.0
 """Seconds at the most until a turn is tried again that failed."""
@@ -42,7 +43,7 @@ class BaseScalingController:
     def __init__(
         self,
         hub: BaseHub,
-        policy: AutoScalingPolicy | TargetTrackingPolicy,
+        policy: ScalingPolicy | TargetTrackingPolicy,
         fleet: Any,
         apply: Callable[[ScalingOrder], Any],
         interval: Duration,

@@ -11,19 +11,25 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 from riskscale._core.call import Call, text
 from riskscale._core.durations import MICRO
 from riskscale.errors import StaleFence
 from riskscale.fence.calls import GuardKeys
 from riskscale.fleet.snapshot import FleetSnapshot
-from riskscale.scaling.policy import AutoScalingPolicy
 from riskscale.scaling.rules import Change, Recommendation, ScalingHistory
 from riskscale.scaling.snapshot import MetricsSnapshot, ScalingAction, ScalingDecision
 from riskscale.scaling.target import TargetTrackingPolicy
 
 log = logging.getLogger("riskscale.fleet")
+
+
+class ScalingPolicy(Protocol):
+    """What says what to do, from what it is told alone."""
+
+    def evaluate(self, snapshot: MetricsSnapshot, /) -> ScalingDecision: ...
+
 
 KEPT_US = 86_400 * MICRO
 """How long a memory is kept when nobody leads."""
@@ -128,7 +134,7 @@ def end(keys: GuardKeys, name: str, fence: int, memory: Memory) -> Call[None]:
 
 
 def decide(
-    policy: AutoScalingPolicy | TargetTrackingPolicy, snapshot: MetricsSnapshot, turn: Turn, cooldown: float, fence: int
+    policy: ScalingPolicy | TargetTrackingPolicy, snapshot: MetricsSnapshot, turn: Turn, cooldown: float, fence: int
 ) -> tuple[ScalingOrder, Memory]:
     """The order of a turn, and what to leave to the next, in which the order is taken for carried out."""
     now, memory = turn.at, turn.memory

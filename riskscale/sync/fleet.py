@@ -12,10 +12,9 @@ from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, HubClosed, StaleFence, StateError
 from riskscale.fleet import calls
 from riskscale.fleet.base import BaseFleetMetrics
-from riskscale.fleet.leader import BaseScalingController, NamedBreaker
+from riskscale.fleet.leader import ELECTION, BaseScalingController, NamedBreaker
 from riskscale.fleet.snapshot import FleetSnapshot
-from riskscale.fleet.turns import ScalingOrder
-from riskscale.scaling.policy import AutoScalingPolicy
+from riskscale.fleet.turns import ScalingOrder, ScalingPolicy
 from riskscale.scaling.target import TargetTrackingPolicy
 from riskscale.sync.election import Election
 from riskscale.sync.hub import hub_of
@@ -118,12 +117,6 @@ class FleetMetrics(BaseFleetMetrics):
         return values
 
 
-class Leadership(Election):
-    """Apart from the elections that others hold under the same name."""
-
-    _role = "scaling"
-
-
 class ScalingController(BaseScalingController):
     """Scales a service by a policy, once an interval; see :class:`riskscale.ScalingController`.
 
@@ -133,7 +126,7 @@ class ScalingController(BaseScalingController):
     def __init__(
         self,
         client: Any,
-        policy: AutoScalingPolicy | TargetTrackingPolicy,
+        policy: ScalingPolicy | TargetTrackingPolicy,
         fleet: Any,
         apply: Callable[[ScalingOrder], Any],
         *,
@@ -145,7 +138,7 @@ class ScalingController(BaseScalingController):
     ) -> None:
         self._hub, self._fleet = hub_of(client), fleet
         super().__init__(self._hub, policy, fleet, apply, interval, cooldown, name, breakers)
-        self._election = Leadership(self._hub, self._name, ttl=ttl)
+        self._election = Election(self._hub, ELECTION, tag=self._name, ttl=ttl)
 
     @property
     def term(self) -> Lease | None:

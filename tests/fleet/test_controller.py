@@ -128,7 +128,7 @@ async def test_a_lost_lease_cancels_what_is_under_way(hub: Hub, raw_client: Any,
     controller = ScalingController(hub, POLICY, Fleet(HIGH), apply, interval=0.02, ttl=0.3)
     async with running(controller), asyncio.timeout(20):
         await applying.wait()
-        assert raw_client.delete(f"{prefix}rs1:{{orders}}:scaling") == 1
+        assert raw_client.delete(f"{prefix}rs1:{{orders}}:scaling:election") == 1
         await cut.wait()
         await orders.reach(2)
     assert orders[1].fence > orders[0].fence
@@ -336,7 +336,7 @@ def test_a_thread_that_lost_its_lease_does_not_act(prefix: str) -> None:
                 assert controller.term is not None
                 fences.append(controller.term.fence)
                 if len(fences) == 1:
-                    client.delete(f"{prefix}rs1:{{orders}}:scaling")
+                    client.delete(f"{prefix}rs1:{{orders}}:scaling:election")
                     assert controller.term.lost.wait(20)
                 return super().snapshot()
 
