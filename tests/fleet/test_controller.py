@@ -27,6 +27,7 @@ from riskscale import (
     StateError,
     TargetTrackingPolicy,
 )
+from riskscale.cli.app import run
 from riskscale.testing import Outage, fake_async_client, fake_client, new_fake_server
 
 POLICY = AutoScalingPolicy(max_replicas=100)
@@ -226,6 +227,19 @@ async def test_it_is_no_election_that_others_hold(hub: Hub) -> None:
         async with running(ScalingController(hub, POLICY, Fleet(HIGH), orders.append, interval=0.02)):
             await orders.reach(1)
         break
+
+
+@pytest.mark.server
+async def test_people_see_who_leads_and_can_depose_it(backend: Any, hub: Hub, prefix: str, capsys: Any) -> None:
+    orders, where = Orders(), ["--tag", "orders", "--election", "--redis", backend.url, "--key-prefix", prefix]
+    async with running(ScalingController(hub, POLICY, Fleet(HIGH), orders.append, interval=0.02)):
+        await orders.reach(1)
+        assert await asyncio.to_thread(run, ["locks", "show", "scaling", *where]) == 0
+        assert str(orders[0].fence) in capsys.readouterr().out
+        assert await asyncio.to_thread(run, ["locks", "release", "scaling", "--force", "--yes", *where]) == 0
+        async with asyncio.timeout(20):
+            while orders[-1].fence == orders[0].fence:
+                await asyncio.sleep(0.001)
 
 
 async def test_open_breakers_hold_a_scale_up(hub: Hub) -> None:
