@@ -115,6 +115,22 @@ async def test_after_a_loss_the_number_of_replicas_is_not_known_for_a_ttl(
     assert (await fleets[0].snapshot()).current_replicas == 3
 
 
+async def test_after_the_clock_went_back_it_is_not_known_either(virtual: Hub, clock: Clock) -> None:
+    fleets = replicas(virtual, 3)
+    for _ in range(2):
+        await reported(fleets)
+        clock.advance(15)
+    await fleets[0].report()
+    clock.advance(-1)  # who else is alive is in doubt
+    assert (await fleets[0].snapshot()).current_replicas is None
+    await fleets[0].report()
+    clock.advance(5)
+    await reported(fleets)
+    assert (await fleets[0].snapshot()).current_replicas is None
+    clock.advance(10)
+    assert (await fleets[0].snapshot()).current_replicas == 3
+
+
 async def test_what_was_not_answered_is_told_again_and_counted_once(
     virtual: Hub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
