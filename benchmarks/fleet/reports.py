@@ -13,7 +13,7 @@ import redis
 import riskscale.sync
 from benchmarks.fleet.settings import FleetSettings
 from benchmarks.report import Row
-from benchmarks.server_time import Subject, beside_get_and_set
+from benchmarks.server_time import Subject, beside_get_and_set, processor_seconds
 from riskscale._core.call import Call
 from riskscale.fleet import calls
 from riskscale.fleet.calls import FleetKeys, Terms
@@ -66,7 +66,7 @@ def cost(url: str, settings: FleetSettings) -> list[Row]:
     """Of one report by the requests in it, and of one snapshot by the replicas."""
     with redis.Redis.from_url(url) as client, riskscale.sync.Hub(client) as hub:
         fleets = [Fleet(hub, replicas) for replicas in settings.replicas]
-        subjects = [
+        reports = [
             Subject(
                 f"report of {len(histogram(requests))} buckets",
                 fleets[-1].reports(requests),
@@ -74,10 +74,20 @@ def cost(url: str, settings: FleetSettings) -> list[Row]:
             )
             for requests in REQUESTS
         ]
-        subjects += [Subject("snapshot", each.snapshot, outcome=f"{each.replicas:,} replicas") for each in fleets]
+        snapshots = [Subject("snapshot", each.snapshot, outcome=f"{each.replicas:,} replicas") for each in fleets]
+        subjects = [*reports, *snapshots]
         rows = beside_get_and_set(client, subjects, settings)
+        for row, subject in zip(rows[1:], subjects, strict=True):
+            row["processor_us"] = _processor_us(client, subject, settings.calls)
+            if subject in reports:
+                row["percent_of_a_core_at_1000_replicas"] = row["processor_us"] * 1000 / INTERVAL_S / 1e4
         client.unlink(*(key for each in fleets for key in each.keys.all))
-    for row in rows:
-        if str(row["name"]).startswith("report"):
-            row["percent_of_a_core_at_1000_replicas"] = float(row["us_per_decision"]) * 1000 / INTERVAL_S / 1e4
     return rows
+
+
+def _processor_us(client: redis.Redis, subject: Subject, calls: int) -> float:
+    """What the server really spent on it, its protocol included, whoever else was at work on the machine."""
+    before = processor_seconds(client)
+    for _ in range(calls):
+        subject.act()
+    return 1e6 * (processor_seconds(client) - before) / calls
