@@ -10,6 +10,7 @@ from riskscale.errors import (
     BulkheadFull,
     CircuitOpen,
     HubClosed,
+    IdempotencyConflict,
     LeaseLost,
     RateLimitExceeded,
     RiskscaleError,
@@ -17,7 +18,8 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
-from riskscale.fleet import FleetMetrics, FleetSnapshot, Member, ProcessCpu, ScalingController, ScalingOrder
+from riskscale.fleet import FleetMember, FleetMetrics, FleetSnapshot, ProcessCpu, ScalingController, ScalingOrder
+from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -51,7 +53,7 @@ from riskscale.scaling import (
     TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend, ResultStore
 
 __version__ = "0.1.0"
 
@@ -69,17 +71,22 @@ __all__ = [
     "CallableLimits",
     "CircuitBreaker",
     "CircuitOpen",
+    "Claim",
     "Counts",
     "Decision",
     "DistributedLock",
     "Election",
+    "FleetMember",
     "FleetMetrics",
     "FleetSnapshot",
     "Guard",
     "Hub",
     "HubClosed",
+    "IdempotencyConflict",
+    "IdempotencyGuard",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
+    "InProgress",
     "Lease",
     "LeaseLost",
     "LeasedRateLimiter",
@@ -88,9 +95,9 @@ __all__ = [
     "Lock",
     "LockInfo",
     "LuaLockBackend",
-    "Member",
     "MetricsCollector",
     "MetricsSnapshot",
+    "Mismatch",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
@@ -102,7 +109,9 @@ __all__ = [
     "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Replay",
     "Reservation",
+    "ResultStore",
     "RiskscaleError",
     "ScalingAction",
     "ScalingController",

@@ -73,6 +73,17 @@ class RateLimitBackend(Protocol):
 
 
 @runtime_checkable
+class ResultStore(Protocol):
+    """Where :class:`riskscale.IdempotencyGuard` keeps results that are too large for Redis."""
+
+    async def put(self, name: str, data: bytes, ttl: float) -> None:
+        """Keep ``data`` as ``name``, which nobody can guess and nobody else uses, for ``ttl`` seconds at the least."""
+
+    async def get(self, name: str) -> bytes | None:
+        """What was kept, or None."""
+
+
+@runtime_checkable
 class SyncRedisLockBackend(Protocol):
     """:class:`RedisLockBackend`, blocking."""
 
@@ -92,3 +103,14 @@ class SyncRateLimitBackend(Protocol):
 
     def incr_window(self, key: str, window_seconds: float) -> int:
         """Count one request of ``key``; how many its window has seen."""
+
+
+@runtime_checkable
+class SyncResultStore(Protocol):
+    """:class:`ResultStore`, blocking."""
+
+    def put(self, name: str, data: bytes, ttl: float) -> None:
+        """Keep ``data`` as ``name``, which nobody can guess and nobody else uses, for ``ttl`` seconds at the least."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was kept, or None."""

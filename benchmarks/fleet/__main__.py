@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import command
-from benchmarks.fleet import local, reports
+from benchmarks.fleet import local, replay, reports
 from benchmarks.fleet.settings import FleetSettings
 
 SUITE = command.Suite(
@@ -14,6 +14,7 @@ SUITE = command.Suite(
         "partitions": (f"The partition of a tenant, of {local.PARTITIONS:,}", local.partitions),
         "events": ("One event of the metrics", local.events),
         "reports": ("What reports and snapshots cost the server", reports.cost),
+        "replays": ("Idempotent requests", replay.replays),
     },
     settings=FleetSettings,
     libraries=("redis-py",),

@@ -3,7 +3,7 @@
 from riskscale.fleet.controller import ScalingController
 from riskscale.fleet.cpu import ProcessCpu
 from riskscale.fleet.metrics import FleetMetrics
-from riskscale.fleet.snapshot import FleetSnapshot, Member
+from riskscale.fleet.snapshot import FleetMember, FleetSnapshot
 from riskscale.fleet.turns import ScalingOrder
 
-__all__ = ["FleetMetrics", "FleetSnapshot", "Member", "ProcessCpu", "ScalingController", "ScalingOrder"]
+__all__ = ["FleetMember", "FleetMetrics", "FleetSnapshot", "ProcessCpu", "ScalingController", "ScalingOrder"]

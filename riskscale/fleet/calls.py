@@ -10,7 +10,7 @@ from typing import Any
 from riskscale._core.call import Arg, Call, text
 from riskscale._core.durations import MICRO
 from riskscale.fleet.outbox import Batch
-from riskscale.fleet.snapshot import FleetSnapshot, Member
+from riskscale.fleet.snapshot import FleetMember, FleetSnapshot
 
 P99_PPM = 990_000
 PPM_PER_PERCENT = 10_000
@@ -69,10 +69,7 @@ def snapshot(keys: FleetKeys, terms: Terms) -> Call[FleetSnapshot]:
 
 def _snapshot(reply: Sequence[Any], terms: Terms) -> FleetSnapshot:
     at_us, requests, failures, p99_us, observing, kept_us, *rest = reply
-    members = tuple(
-        Member(text(name), silent_us / MICRO, None if cpu < 0 else cpu / PPM_PER_PERCENT, None if queue < 0 else queue)
-        for name, silent_us, cpu, queue in zip(*(rest[i::4] for i in range(4)), strict=True)
-    )
+    members = tuple(_member(*rest[i : i + 4]) for i in range(0, len(rest), 4))
     cpu = [each.cpu_usage_pct for each in members if each.cpu_usage_pct is not None]
     queues = [each.queue_depth for each in members if each.queue_depth is not None]
     idle = 0.0 if observing else None  # where all is told, nothing told means that there was nothing
@@ -87,3 +84,8 @@ def _snapshot(reply: Sequence[Any], terms: Terms) -> FleetSnapshot:
         failures=failures,
         members=members,
     )
+
+
+def _member(name: Any, silent_us: int, cpu_ppm: int, queue: int) -> FleetMember:
+    cpu = None if cpu_ppm < 0 else cpu_ppm / PPM_PER_PERCENT
+    return FleetMember(text(name), silent_us / MICRO, cpu, None if queue < 0 else queue)

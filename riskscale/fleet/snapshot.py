@@ -9,7 +9,7 @@ from riskscale.scaling.snapshot import MetricsSnapshot
 from riskscale.scaling.target import Observation, PerReplica, Total
 
 
-class Member(NamedTuple):
+class FleetMember(NamedTuple):
     """One replica that is alive.
 
     Attributes:
@@ -40,7 +40,7 @@ class FleetSnapshot(MetricsSnapshot):
     at: float = field(default=0.0, kw_only=True)
     requests: int = field(default=0, kw_only=True)
     failures: int = field(default=0, kw_only=True)
-    members: tuple[Member, ...] = field(default=(), kw_only=True)
+    members: tuple[FleetMember, ...] = field(default=(), kw_only=True)
 
     def observations(self) -> dict[str, Observation]:
         """For :class:`riskscale.TargetTrackingPolicy`: CPU by replica, so that its rules for missing metrics hold."""

@@ -15,6 +15,7 @@ from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
 from riskscale.sync.fleet import FleetMetrics, ScalingController
 from riskscale.sync.hub import Hub
+from riskscale.sync.idempotency import Claim, IdempotencyGuard
 from riskscale.sync.lease import Lease
 from riskscale.sync.leased import LeasedRateLimiter
 from riskscale.sync.limits import CallableLimits, RedisLimits
@@ -28,11 +29,13 @@ __all__ = [
     "BulkheadExecutor",
     "CallableLimits",
     "CircuitBreaker",
+    "Claim",
     "DistributedLock",
     "Election",
     "FleetMetrics",
     "Guard",
     "Hub",
+    "IdempotencyGuard",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
     "Lease",

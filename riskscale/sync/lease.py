@@ -63,9 +63,7 @@ class Lease(BaseLease):
             self._hear()
             raise
         finally:
-            if self._settled:
-                self._hub._leases.discard(self)
-                self._unwatch()
+            self._end()
 
     def give_back(self) -> None:
         """See :meth:`riskscale.Lease.give_back`."""
@@ -90,6 +88,12 @@ class Lease(BaseLease):
             if kind is None:
                 raise
             log.warning("the lease on %r could not be released: %s", self.name, type(error).__name__)
+
+    def _end(self) -> None:
+        """See :meth:`riskscale.lease.lease.Lease._end`."""
+        if self._settled:
+            self._hub._leases.discard(self)
+            self._unwatch()
 
     def _watch(self) -> None:
         self._watches = self._new_watches()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskscale import AutoScalingPolicy, MetricsSnapshot, ScalingAction, ScalingHistory, TargetTrackingPolicy
-from riskscale.fleet.snapshot import FleetSnapshot, Member
+from riskscale.fleet.snapshot import FleetMember, FleetSnapshot
 from riskscale.fleet.turns import Memory, Turn, decide
 from riskscale.scaling.rules import DOWN, UP, Behavior, Change, Pods, Recommendation
 
@@ -103,7 +103,10 @@ def test_a_change_that_was_withheld_is_no_change() -> None:
 
 def test_replicas_that_say_nothing_of_their_cpu_are_taken_for_what_hinders() -> None:
     policy = TargetTrackingPolicy(targets={"cpu_usage_pct": 50}, max_replicas=100)
-    members = (*(Member(f"r{n}", 0.0, 80.0, None) for n in range(2)), *(Member(f"s{n}", 0.0, None, None) for n in "ab"))
+    members = (
+        *(FleetMember(f"r{n}", 0.0, 80.0, None) for n in range(2)),
+        *(FleetMember(f"s{n}", 0.0, None, None) for n in "ab"),
+    )
     seen = FleetSnapshot(cpu_usage_pct=80.0, current_replicas=4, members=members)
     order, _ = decide(policy, seen, Turn(NOW, Memory()), 0.0, 1)
     assert order.action is ScalingAction.NO_ACTION and "2 silent" in order.reason
@@ -114,7 +117,7 @@ def test_replicas_that_say_nothing_of_their_cpu_are_taken_for_what_hinders() -> 
 def test_open_breakers_get_to_the_policy() -> None:
     policy = TargetTrackingPolicy(targets={"cpu_usage_pct": 50}, hold_while_open=True)
     seen = FleetSnapshot(
-        cpu_usage_pct=99, current_replicas=1, members=(Member("r", 0.0, 99.0, None),), open_breakers=("db",)
+        cpu_usage_pct=99, current_replicas=1, members=(FleetMember("r", 0.0, 99.0, None),), open_breakers=("db",)
     )
     order, _ = decide(policy, seen, Turn(NOW, Memory()), 0.0, 1)
     assert order.limited_by == "open breaker"
