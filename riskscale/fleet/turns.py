@@ -24,15 +24,14 @@ from riskscale.scaling.target import TargetTrackingPolicy
 
 log = logging.getLogger("riskscale.fleet")
 
+KEPT_US = 86_400 * MICRO
+"""How long a memory is kept when nobody leads."""
+
 
 class ScalingPolicy(Protocol):
     """What says what to do, from what it is told alone."""
 
     def evaluate(self, snapshot: MetricsSnapshot, /) -> ScalingDecision: ...
-
-
-KEPT_US = 86_400 * MICRO
-"""How long a memory is kept when nobody leads."""
 
 
 @dataclass(frozen=True, slots=True)
