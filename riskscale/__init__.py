@@ -19,6 +19,7 @@ from riskscale.errors import (
 )
 from riskscale.fence import Guard
 from riskscale.fleet import FleetMember, FleetMetrics, FleetSnapshot, ProcessCpu, ScalingController, ScalingOrder
+from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
 from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
@@ -53,7 +54,15 @@ from riskscale.scaling import (
     TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend, ResultStore
+from riskscale.typing import (
+    BreakerView,
+    BulkheadView,
+    LimitSource,
+    MetricsCollector,
+    RateLimitBackend,
+    RedisLockBackend,
+    ResultStore,
+)
 
 __version__ = "0.1.0"
 
@@ -65,10 +74,13 @@ __all__ = [
     "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
+    "BreakerView",
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
+    "BulkheadView",
     "CallableLimits",
+    "CheckReport",
     "CircuitBreaker",
     "CircuitOpen",
     "Claim",
@@ -80,6 +92,9 @@ __all__ = [
     "FleetMetrics",
     "FleetSnapshot",
     "Guard",
+    "HealthMonitor",
+    "HealthReport",
+    "HealthStatus",
     "Hub",
     "HubClosed",
     "IdempotencyConflict",
@@ -101,6 +116,7 @@ __all__ = [
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "Observation",
     "ProcessCpu",
     "RateLimitBackend",
     "RateLimitExceeded",

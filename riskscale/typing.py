@@ -39,6 +39,32 @@ class LimitSource(Protocol):
 
 
 @runtime_checkable
+class BreakerView(Protocol):
+    """What :class:`riskscale.HealthMonitor` sees of a breaker: ours, or anybody's."""
+
+    @property
+    def name(self) -> str:
+        """What it guards."""
+
+    @property
+    def state(self) -> str:
+        """``closed``, or what else it is in; told without waiting."""
+
+
+@runtime_checkable
+class BulkheadView(Protocol):
+    """What :class:`riskscale.HealthMonitor` sees of a bulkhead: ours, or anybody's."""
+
+    @property
+    def name(self) -> str:
+        """What it protects."""
+
+    def status(self) -> Any:
+        """Something with ``running``, ``waiting``, ``max_concurrent`` and ``max_queued``; in asyncio it may be awaited
+        for."""
+
+
+@runtime_checkable
 class ScriptClient(Protocol):
     """What riskscale needs of a client, blocking or asyncio: redis-py's and valkey-py's have it."""
 

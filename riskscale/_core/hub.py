@@ -121,6 +121,14 @@ class Hub(BaseHub):
         for each in scripts_to_load(only):
             await self.client.script_load(each.text)
 
+    async def ping(self) -> None:
+        """PING, in its turn among the calls, and with what they raise."""
+        self.enter()
+        try:
+            await self._send(lambda *_: self.client.ping(), "", None, b"", ())
+        finally:
+            self.leave()
+
     async def run(self, call: Call[T]) -> T:
         """One script call, in one round trip: EVALSHA, and EVAL where the server does not know the script yet.
 

@@ -14,6 +14,7 @@ from riskscale.sync.distributed import (
 from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
 from riskscale.sync.fleet import FleetMetrics, ScalingController
+from riskscale.sync.health import HealthMonitor
 from riskscale.sync.hub import Hub
 from riskscale.sync.idempotency import Claim, IdempotencyGuard
 from riskscale.sync.lease import Lease
@@ -34,6 +35,7 @@ __all__ = [
     "Election",
     "FleetMetrics",
     "Guard",
+    "HealthMonitor",
     "Hub",
     "IdempotencyGuard",
     "InMemoryLockBackend",
