@@ -285,8 +285,8 @@ class MultiMachine(RuleBasedStateMachine):
         assert self.every.refund(named, decision, decision.cost) == 0 or min(back) == 0
 
 
-def test_it_decides_as_its_models(sync_client: Any, prefix: str) -> None:
-    fewer = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=25)
+def test_it_decides_as_its_models(sync_client: Any, prefix: str, examples: settings) -> None:
+    fewer = settings(max_examples=max(5, examples.max_examples // 4), stateful_step_count=25)
     run_state_machine_as_test(
         type("Machine", (MultiMachine,), {"client": sync_client, "prefix": prefix}), settings=fewer
     )
