@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages check lua vectors clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics check lua vectors metrics clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +50,11 @@ bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many he
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
 
-bench-fleet: $(V)/with-bench ## fleets: a tenant's partition, events, what reports and snapshots cost the server
+bench-fleet: $(V)/with-test $(V)/with-bench ## fleets: a tenant's partition, an event of the metrics, reports, snapshots, replays
 	$(PY) -m benchmarks.fleet
+
+bench-metrics: $(V)/with-test ## what it costs to count an event
+	$(PY) -m benchmarks.metrics
 
 bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
 	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))
@@ -65,10 +68,14 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/mypy
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
 	$(PY) tools/contract.py --check
+	$(PY) -m tools.metrics --check
 	$(PY) -m tests.contract.generate --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
 	$(PY) tools/contract.py
+
+metrics: $(V)/bin/python ## write again what is generated from riskscale/metrics/catalogue.py
+	$(PY) -m tools.metrics
 
 vectors: $(V)/with-test ## write again tests/contract/*.json, after `make lua`
 	$(PY) -m tests.contract.generate

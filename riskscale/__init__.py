@@ -32,6 +32,7 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
+from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
 from riskscale.partition import WorkloadPartitioner
 from riskscale.rate import (
     Decision,
@@ -100,6 +101,7 @@ __all__ = [
     "IdempotencyConflict",
     "IdempotencyGuard",
     "InMemoryLockBackend",
+    "InMemoryMetrics",
     "InMemoryRateLimitBackend",
     "InProgress",
     "Lease",
@@ -117,7 +119,9 @@ __all__ = [
     "MultiLock",
     "MultiRateLimiter",
     "Observation",
+    "OpenTelemetryMetrics",
     "ProcessCpu",
+    "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import command
+from benchmarks import command, metrics
 from benchmarks.fleet import local, replay, reports
 from benchmarks.fleet.settings import FleetSettings
 
@@ -12,7 +12,8 @@ SUITE = command.Suite(
     module="benchmarks.fleet",
     sections={
         "partitions": (f"The partition of a tenant, of {local.PARTITIONS:,}", local.partitions),
-        "events": ("One event of the metrics", local.events),
+        "events": ("One request of a fleet's metrics", local.events),
+        "metrics": ("One event of a hub's metrics", lambda url, settings: metrics.events(settings)),
         "reports": ("What reports and snapshots cost the server", reports.cost),
         "replays": ("Idempotent requests", replay.replays),
     },

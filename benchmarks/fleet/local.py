@@ -13,22 +13,11 @@ import riskscale.sync
 from benchmarks.fleet.settings import FleetSettings
 from benchmarks.report import Row
 from benchmarks.rounds import Work, ratio, seconds_per_operation
-from riskscale._core.meter import Meter
 
 PARTITIONS = 1024
 BARE = "a call that does nothing"
 TENANTS = [f"tenant-{number}" for number in range(1000)]
 LATENCIES = [number * number / 1e6 for number in range(1000)]
-
-
-class Nowhere:
-    """A collector that keeps nothing: what remains is ours."""
-
-    def increment(self, name: str, value: float = 1, /, **labels: str) -> None: ...
-
-    def observe(self, name: str, value: float, /, **labels: str) -> None: ...
-
-    def gauge(self, name: str, value: float, /, **labels: str) -> None: ...
 
 
 def partitions(url: str, settings: FleetSettings) -> list[Row]:
@@ -47,8 +36,7 @@ def partitions(url: str, settings: FleetSettings) -> list[Row]:
 
 
 def events(url: str, settings: FleetSettings) -> list[Row]:
-    """One event of a fleet's metrics, and one of a hub's."""
-    meter = Meter(Nowhere())
+    """One request of a fleet's metrics."""
     with redis.Redis.from_url(url) as client:
         fleet = riskscale.sync.FleetMetrics(client, "bench")
         return _rows(
@@ -56,7 +44,6 @@ def events(url: str, settings: FleetSettings) -> list[Row]:
                 BARE: _each(LATENCIES, lambda latency: None),
                 "FleetMetrics.observe": _each(LATENCIES, fleet.observe),
                 "observe(failed=True)": _each(LATENCIES, lambda latency: fleet.observe(latency, failed=True)),
-                "a hub's meter": _each(LATENCIES, lambda latency: meter.observe("wait", latency, lock="bench")),
             },
             settings,
         )

@@ -34,6 +34,7 @@ class Attempt:
     done: bool = False
     begun: Begun = NOT_YET
     races: bool = False
+    kind: str = "idempotency"
     renew_script: str = "idempotency.heartbeat"
 
     def acquire(self, grant: Grant, mailbox: str) -> Call[Seen]:

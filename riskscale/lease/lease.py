@@ -124,6 +124,7 @@ class Lease(BaseLease):
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
+        self._count_end()
         watches, self._watches = self._watches, []
         for watch in watches:
             self._hub.part(Keeper).forget(watch)

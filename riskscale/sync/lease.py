@@ -101,6 +101,7 @@ class Lease(BaseLease):
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
+        self._count_end()
         with self._mutex:
             watches, self._watches = self._watches, []
         for watch in watches:

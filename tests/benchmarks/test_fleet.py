@@ -14,6 +14,7 @@ LOCAL = {"name", "us", "us_over_bare", "ratio_to_bare"}
 FIELDS = {
     "partitions": LOCAL,
     "events": LOCAL,
+    "metrics": {"event", "us", "us_least", "ratio_to_bare"},
     "reports": {"name", "outcome", "decisions", "us_per_decision", "ratio_to_get_set"},
     "replays": {"name", "us_per_decision", "ratio_to_get_set", "round_trips"},
 }
