@@ -20,6 +20,7 @@ from riskscale import (
     Election,
     FleetMetrics,
     Hub,
+    InMemoryMetrics,
     MetricsSnapshot,
     ScalingAction,
     ScalingController,
@@ -31,6 +32,7 @@ from riskscale.cli.app import run
 from riskscale.testing import Outage, fake_async_client, fake_client, new_fake_server
 
 POLICY = AutoScalingPolicy(max_replicas=100)
+ACTIONS = [action.value for action in ScalingAction]
 HIGH, LOW = MetricsSnapshot(99, 1000, 1.0, 1000, 3), MetricsSnapshot(1, 1, 0.0, 0, 3)
 
 
@@ -255,25 +257,8 @@ async def test_open_breakers_hold_a_scale_up(hub: Hub) -> None:
     assert controller.last.limited_by == "open breaker" and controller.last.snapshot.open_breakers == ("payments",)
 
 
-class Collector:
-    """What was counted."""
-
-    def __init__(self) -> None:
-        self.seen: dict[tuple[str, ...], float] = {}
-
-    def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
-        key = name, *labels.values()
-        self.seen[key] = self.seen.get(key, 0) + value
-
-    def observe(self, name: str, value: float, /, **labels: str) -> None:
-        raise AssertionError(name)
-
-    def gauge(self, name: str, value: float, /, **labels: str) -> None:
-        self.seen[name, *labels.values()] = value
-
-
 async def test_decisions_are_counted(client: Any, prefix: str) -> None:
-    counted, orders = Collector(), Orders()
+    counted, orders = InMemoryMetrics(), Orders()
 
     def apply(order: ScalingOrder) -> None:
         orders.append(order)
@@ -284,11 +269,11 @@ async def test_decisions_are_counted(client: Any, prefix: str) -> None:
         fleet = Fleet(MetricsSnapshot(50, current_replicas=4), MetricsSnapshot(100, current_replicas=4))
         async with running(ScalingController(hub, policy, fleet, apply, interval=0.01)):
             await orders.reach(1)
-    assert counted.seen["scaling_decisions", "orders", "no_action"] == 1
-    assert counted.seen["scaling_decisions", "orders", "scale_up"] >= 1
-    assert counted.seen["scaling_apply_failures", "orders"] >= 1
-    assert counted.seen["scaling_replicas", "orders"] == 4
-    assert counted.seen["scaling_replicas_wanted", "orders"] in (4, 8)
+    decisions = {action: counted.total("scaling_decisions", group="orders", action=action) for action in ACTIONS}
+    assert decisions["no_action"] == 1 and decisions["scale_up"] >= 1
+    assert counted.total("scaling_apply_failures", group="orders") >= 1
+    assert counted.last("scaling_replicas", group="orders") == 4
+    assert counted.last("scaling_replicas_wanted", group="orders") in (4, 8)
 
 
 BAD: list[tuple[str, dict[str, Any]]] = [
