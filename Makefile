@@ -13,10 +13,10 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics check lua vectors metrics clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(V)/with-test $(V)/with-dev ## the environment for development
 
@@ -39,8 +39,9 @@ test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 test-contract: $(V)/with-test ## the scripts from Node, Go, Java and a shell
 	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
-soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
+soak: $(V)/with-test ## locks, then partitions, under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
+	env -u REDIS_URL $(PY) -m tests.partition --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 
 bench: bench-locks bench-rates bench-breakers bench-fleet ## side by side with other libraries
 
@@ -50,11 +51,14 @@ bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many he
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
 
-bench-fleet: $(V)/with-test $(V)/with-bench ## fleets: a tenant's partition, an event of the metrics, reports, snapshots, replays
+bench-fleet: $(V)/with-test $(V)/with-bench ## fleets: a tenant's partition, an event of the metrics, reports, snapshots, groups, replays
 	$(PY) -m benchmarks.fleet
 
 bench-metrics: $(V)/with-test ## what it costs to count an event
 	$(PY) -m benchmarks.metrics
+
+bench-partitions: $(V)/with-test ## what a group of partitions costs the server
+	$(PY) -m benchmarks.partitions
 
 bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
 	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))

@@ -16,6 +16,7 @@ from riskscale.errors import (
     RiskscaleError,
     StaleFence,
     StateError,
+    WrongOwner,
 )
 from riskscale.fence import Guard
 from riskscale.fleet import FleetMember, FleetMetrics, FleetSnapshot, ProcessCpu, ScalingController, ScalingOrder
@@ -33,7 +34,15 @@ from riskscale.lock import (
     Waiter,
 )
 from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
-from riskscale.partition import WorkloadPartitioner
+from riskscale.partition import (
+    Assignment,
+    GroupInfo,
+    MemberInfo,
+    PartitionGroup,
+    PartitionRouter,
+    Route,
+    WorkloadPartitioner,
+)
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -71,6 +80,7 @@ __all__ = [
     "AcquireTimeout",
     "AdaptiveLimit",
     "ArgumentError",
+    "Assignment",
     "AutoScalingPolicy",
     "BreakerInfo",
     "BreakerPolicy",
@@ -92,6 +102,7 @@ __all__ = [
     "FleetMember",
     "FleetMetrics",
     "FleetSnapshot",
+    "GroupInfo",
     "Guard",
     "HealthMonitor",
     "HealthReport",
@@ -112,6 +123,7 @@ __all__ = [
     "Lock",
     "LockInfo",
     "LuaLockBackend",
+    "MemberInfo",
     "MetricsCollector",
     "MetricsSnapshot",
     "Mismatch",
@@ -120,6 +132,8 @@ __all__ = [
     "MultiRateLimiter",
     "Observation",
     "OpenTelemetryMetrics",
+    "PartitionGroup",
+    "PartitionRouter",
     "ProcessCpu",
     "PrometheusMetrics",
     "RateLimitBackend",
@@ -133,6 +147,7 @@ __all__ = [
     "Reservation",
     "ResultStore",
     "RiskscaleError",
+    "Route",
     "ScalingAction",
     "ScalingController",
     "ScalingDecision",
@@ -150,4 +165,5 @@ __all__ = [
     "Transition",
     "Waiter",
     "WorkloadPartitioner",
+    "WrongOwner",
 ]

@@ -11,10 +11,10 @@ import redis
 import riskscale
 import riskscale.sync
 from benchmarks.fleet.settings import FleetSettings
+from benchmarks.partitions import PARTITIONS
 from benchmarks.report import Row
 from benchmarks.rounds import Work, ratio, seconds_per_operation
 
-PARTITIONS = 1024
 BARE = "a call that does nothing"
 TENANTS = [f"tenant-{number}" for number in range(1000)]
 LATENCIES = [number * number / 1e6 for number in range(1000)]

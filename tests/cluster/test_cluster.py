@@ -29,6 +29,8 @@ from riskscale import (
     Limit,
     Lock,
     MultiLock,
+    PartitionGroup,
+    PartitionRouter,
     RateLimiter,
     ReadWriteLock,
     RedisLimits,
@@ -191,6 +193,18 @@ async def test_fleets(hub: Hub) -> None:
             assert order.action is ScalingAction.SCALE_UP and (await fleet.snapshot()).requests == 1
             running.cancel()
             await asyncio.wait({running})
+
+
+async def test_partitions_are_shared_by_beats_and_routed_by_re_reading(hub: Hub) -> None:
+    one, two = (PartitionGroup(hub, NAMES[0], 4, 0.3, address=address) for address in ("a", "b"))
+    async with one, PartitionRouter(two, refresh=0.02) as router:
+        async with two:
+            while not len(one.partitions) == len(two.partitions) == 2:
+                await asyncio.sleep(0.005)
+            while {router.route(str(number)).address for number in range(30)} != {"a", "b"}:
+                await asyncio.sleep(0.005)
+        while {router.route(str(number)).address for number in range(30)} != {"a"}:
+            await asyncio.sleep(0.005)
 
 
 def test_threads(cluster: int) -> None:
