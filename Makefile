@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates bench-breakers check lua clean
+.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates bench-breakers check lua release-contract clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,10 +55,13 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/ruff format --check .
 	$(V)/bin/mypy
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
-	$(PY) tools/contract.py --check
+	$(PY) -m tools.contract --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
-	$(PY) tools/contract.py
+	$(PY) -m tools.contract
+
+release-contract: $(V)/bin/python ## keep the present contract as what this release promises
+	$(PY) -m tools.contract --release
 
 clean: ## remove what was made here
 	rm -rf .venv .venv-redis51 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
