@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates bench-breakers check lua release-contract clean
+.PHONY: help venv demo test test-redis test-matrix test-contract test-clients soak bench bench-locks bench-rates bench-breakers check lua release-contract clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test-redis: $(V)/with-test $(V)/with-bench ## the same against $REDIS_URL, else 
 
 test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests on every server that packages have
 	env -u REDIS_URL $(PY) -m tests.run_matrix $(IN_PARALLEL)
+
+test-contract: $(V)/with-test ## generated clients and the examples, by the toolchains of Node, Go and Java
+	env -u REDIS_URL $(PY) -m pytest -q tests/contract/clients/check_*.py
 
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)

@@ -10,42 +10,32 @@ import pytest
 
 from riskscale._core.scripts import manifest, names, script
 from riskscale.cli.generate import LANGUAGES, camel, modules, pascal
-from riskscale.cli.signatures import position, signature, signatures
+from riskscale.cli.signatures import position, signature
+from tests.contract.clients.typed import SIGNATURES, SIZES, sent
 from tests.contract.examples import EXAMPLES
 
 SCRIPTS = manifest()["scripts"]
-SIGNATURES = {
-    each.name: each for each in signatures(manifest(), {name: script(name).text.decode() for name in names()})
-}
 
 
-def sent(name: str, sizes: dict[str, int]) -> tuple[list[str], list[str]]:
-    """The names of the words that a client of that signature sends, with lists of those sizes."""
+def words_of(name: str, sizes: dict[str, int]) -> tuple[list[str], list[str]]:
+    """The names of the keys and arguments that a client sends, with lists of those sizes."""
     each = SIGNATURES[name]
-    return tuple(  # type: ignore[return-value]
-        [
-            field.name
-            for segment in segments
-            for _ in range(sizes.get(segment.group, 1))
-            for field in segment.fields
-        ]
-        for segments in (each.keys, each.args)
-    )  # fmt: skip
+    keys, args = ([field.name for _, _, field in sent(segments, sizes)] for segments in (each.keys, each.args))
+    return keys, args
 
 
 @pytest.mark.parametrize("name", names())
 def test_a_client_sends_as_many_words_as_the_example_has(name: str) -> None:
     roles, args = EXAMPLES[name]
-    sizes = {"rate.all_of": {"items": 2, "limits": 2}, "rate.refund": {"limits": 2}}.get(name, {})
-    keys, words = sent(name, sizes)
+    keys, words = words_of(name, SIZES.get(name, {}))
     assert (len(keys), len(words)) == (len(roles), len(args) + 1)
     assert words[-1] == "now_us"
 
 
 def test_lists_are_sent_item_by_item() -> None:
-    assert sent("lock.renew", {"items": 2}) == (["lock_key"] * 2, ["owner", "ttl_us"] * 2 + ["now_us"])
+    assert words_of("lock.renew", {"items": 2}) == (["lock_key"] * 2, ["owner", "ttl_us"] * 2 + ["now_us"])
     rules = ["algorithm", "count", "window_us", "burst"]
-    keys, words = sent("rate.all_of", {"items": 4, "limits": 2, "requests": 2})
+    keys, words = words_of("rate.all_of", {"items": 4, "limits": 2, "requests": 2})
     assert (keys, words) == (["key"] * 4, ["m", *rules, *rules, "charge", "cost", "cost", "now_us"])
     assert list(SIGNATURES["rate.all_of"].groups) == ["items", "limits", "requests"]
     assert "m" not in [field.name for field in SIGNATURES["rate.all_of"].fields]
