@@ -1,11 +1,13 @@
 #!/bin/sh
 # limited.sh TENANT JOB COMMAND... runs the command if the tenant has quota left, and no other of that job meanwhile: on
-# the same limit and lock as services in any language. Exit codes: 75 no quota, 76 no turn in 10 s, else the command's.
+# the same limit and lock as services in any language. Exit codes: 75 no quota, 76 no turn in 10 s, else the command's;
+# 124 where it was stopped after $SECONDS_EACH (30).
 set -eu
 tenant=$1 job=$2
 shift 2
 lua=${RISKSCALE_LUA:-$(dirname "$0")/../../lua}
 url=${REDIS_URL:-redis://127.0.0.1:6379}
+seconds=${SECONDS_EACH:-30}
 
 for name in "$tenant" "$job"; do
     case $name in
@@ -30,9 +32,7 @@ fi
 
 keys="rs1:{$job}:lock rs1:{$job}:queue rs1:{$job}:wait"
 owner=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-renewer=
 leave() { # also the place in the queue of one who gives up
-    [ -z "$renewer" ] || kill "$renewer"
     # shellcheck disable=SC2086 # three keys
     run lock/release $keys , "$owner" '' '' >/dev/null
 }
@@ -42,7 +42,7 @@ trap 'exit 130' INT TERM
 give_up=$(($(date +%s) + 10))
 while :; do
     # shellcheck disable=SC2086
-    lease=$(run lock/acquire $keys , "$owner" 30000000 '' '' "$(uname -n)" '')
+    lease=$(run lock/acquire $keys , "$owner" "$((seconds + 5))000000" '' '' "$(uname -n)" '')
     { read -r acquired && read -r fence && read -r wait_us; } <<REPLY
 $lease
 REPLY
@@ -51,6 +51,4 @@ REPLY
     sleep "$((wait_us / 1000000)).$(printf %06d $((wait_us % 1000000)))" # a poller is told when to look again
 done
 
-while sleep 10; do run lock/renew "rs1:{$job}:lock" , "$owner" 30000000 '' >/dev/null; done &
-renewer=$!
-RISKSCALE_FENCE=$fence "$@"
+RISKSCALE_FENCE=$fence timeout -k 1 "$seconds" "$@" # within its lease, or not at all

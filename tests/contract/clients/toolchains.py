@@ -27,7 +27,8 @@ class Harness:
     """A process that makes calls by the generated client of its language."""
 
     def __init__(self, command: Sequence[str], url: str) -> None:
-        self._process = subprocess.Popen([*command, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process = subprocess.Popen([*command, url], cwd=ROOT, **pipes)
 
     def say(self, method: str, call: Any = None) -> Any:
         """What it answers: {"reply": ...}, or {"error": {"word", "argument"}}."""
