@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-contract test-clients soak bench bench-locks bench-rates bench-breakers check lua release-contract clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages check lua vectors release-contract clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,11 +33,11 @@ test-redis: $(V)/with-test $(V)/with-bench ## the same against $REDIS_URL, else 
 test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests on every server that packages have
 	env -u REDIS_URL $(PY) -m tests.run_matrix $(IN_PARALLEL)
 
-test-contract: $(V)/with-test ## generated clients and the examples, by the toolchains of Node, Go and Java
-	env -u REDIS_URL $(PY) -m pytest -q tests/contract/clients/check_*.py
-
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)
+
+test-contract: $(V)/with-test ## the scripts, generated clients and examples from Node, Go, Java and a shell
+	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
 soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
@@ -50,6 +50,9 @@ bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many he
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
 
+bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
+	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))
+
 bench-rates: $(V)/with-bench $(V)/hiredis ## limits side by side, on a server of its own; writes docs/performance.md anew
 	env -u REDIS_URL PYTHONPATH=$(V)/hiredis $(PY) -m benchmarks.rates --docs docs
 
@@ -59,6 +62,7 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/mypy
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
 	$(PY) -m tools.contract --check
+	$(PY) -m tests.contract.generate --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
 	$(PY) -m tools.contract
@@ -66,8 +70,12 @@ lua: $(V)/bin/python ## write again what is generated from lua/
 release-contract: $(V)/bin/python ## keep the present contract as what this release promises
 	$(PY) -m tools.contract --release
 
+vectors: $(V)/with-test ## write again tests/contract/*.json, after `make lua`
+	$(PY) -m tests.contract.generate
+
 clean: ## remove what was made here
 	rm -rf .venv .venv-redis51 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix tests/contract/runners/,node/node_modules go/bin java/target)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(V)/bin/python:

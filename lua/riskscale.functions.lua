@@ -3589,7 +3589,7 @@ end,
 
 redis.register_function{
   function_name = 'rs_rate_reserve',
-  description = '1a203303083e97f51764926d49cfbec422632e38 book units ahead: when may a request start under a gcra limit? On the key that rate.gcra counts in.',
+  description = '00d6ef999d0d5c1c08c1007c36e6432e36f7edd4 book units ahead: when may a request start under a gcra limit? On the key that rate.gcra counts in.',
   flags = {},
   callback = function(KEYS, ARGV) -- rate/reserve.lua
 -- >>> _lib/integer
@@ -3727,7 +3727,7 @@ local cost = integer(ARGV[5], 1, 1000000000000000)
 if not cost then return out_of_range('cost', 1, 1000000000000000) end
 local max_wait_us = integer(ARGV[6], 0, 315576000000000)
 if not max_wait_us then return out_of_range('max_wait_us', 0, 315576000000000) end
-if now_us + max_wait_us + full_us > MOST then
+if now_us + max_wait_us > MOST - full_us then -- the sum of all three would be rounded
   return rsarg('max_wait_us', 'and now_us and burst * ceil(window_us / count) must be at most 2^53 together')
 end
 local state = load()

@@ -1,8 +1,8 @@
 module riskscale-example
 
-go 1.24
+go 1.18
 
-require github.com/redis/go-redis/v9 v9.17.3
+require github.com/redis/go-redis/v9 v9.7.3
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

@@ -5,11 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,14 +18,13 @@ import (
 
 var client *riskscale.Client
 
-func work(w http.ResponseWriter, r *http.Request) error {
-	key, err := riskscale.Key("", r.PathValue("tenant"), "rate", "api", "60s", "gcra")
+func work(ctx context.Context, w http.ResponseWriter, tenant string) error {
+	key, err := riskscale.Key("", tenant, "rate", "api", "60s", "gcra")
 	if err != nil {
 		return err
 	}
-	limit := riskscale.RateGcra{Count: 10, WindowUs: 60_000_000, Burst: 10, Charge: 1}
-	limit.Items = []riskscale.RateGcraItem{{Key: key, Cost: 1}}
-	reply, err := client.RateGcra(r.Context(), limit)
+	items := []riskscale.RateGcraItem{{Key: key, Cost: 1}}
+	reply, err := client.RateGcra(ctx, riskscale.RateGcra{Count: 10, WindowUs: 60_000_000, Burst: 10, Charge: 1, Items: items})
 	if err != nil {
 		return err
 	}
@@ -37,31 +36,31 @@ func work(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Runs it when its turn comes, within 10 s. A job that may outlive its lease renews it: LockRenew.
-func alone(w http.ResponseWriter, r *http.Request) error {
-	var keys [3]string
-	for i, role := range []string{"lock", "queue", "wait"} {
-		var err error
-		if keys[i], err = riskscale.Key("", r.PathValue("name"), role); err != nil {
-			return err
-		}
+func alone(ctx context.Context, w http.ResponseWriter, name string) error {
+	base, err := riskscale.Key("", name)
+	if err != nil {
+		return err
 	}
-	lock := riskscale.LockAcquire{LockKey: keys[0], QueueKey: keys[1], WaitKey: keys[2], Owner: rand.Text(), TtlUs: 30_000_000, Metadata: "go"}
-	waiting, cancel := context.WithTimeout(r.Context(), 10*time.Second)
-	defer cancel()
-	lease, err := client.LockAcquire(waiting, lock)
-	for err == nil && lease.Acquired == 0 && waiting.Err() == nil {
+	lock, queue, wait, owner := base+":lock", base+":queue", base+":wait", make([]byte, 16)
+	if _, err := rand.Read(owner); err != nil {
+		return err
+	}
+	acquire := riskscale.LockAcquire{LockKey: lock, QueueKey: queue, WaitKey: wait, Owner: fmt.Sprintf("%x", owner), TtlUs: 30_000_000, Metadata: "go"}
+	giveUp := time.Now().Add(10 * time.Second)
+	lease, err := client.LockAcquire(ctx, acquire)
+	for err == nil && lease.Acquired == 0 && time.Now().Before(giveUp) {
 		time.Sleep(time.Duration(lease.WaitUs) * time.Microsecond) // a poller is told when to look again
-		lease, err = client.LockAcquire(waiting, lock)
+		lease, err = client.LockAcquire(ctx, acquire)
 	}
 	if lease.Acquired == 1 {
 		time.Sleep(20 * time.Millisecond) // the job
 	}
-	release := riskscale.LockRelease{LockKey: keys[0], QueueKey: keys[1], WaitKey: keys[2], Owner: lock.Owner}
-	end, failed := client.LockRelease(context.WithoutCancel(r.Context()), release) // also the place of one who gives up
-	if lease.Acquired == 0 && (err == nil || waiting.Err() != nil) {
+	release := riskscale.LockRelease{LockKey: lock, QueueKey: queue, WaitKey: wait, Owner: acquire.Owner}
+	end, failed := client.LockRelease(context.Background(), release) // also the place in the queue of one who gives up
+	if err != nil || failed != nil {
+		return fmt.Errorf("%v, %v", err, failed)
+	} else if lease.Acquired == 0 {
 		return answer(w, 503, map[string]any{"error": "busy"})
-	} else if err = errors.Join(err, failed); err != nil {
-		return err
 	}
 	return answer(w, 200, map[string]any{"fence": lease.Fence, "from_us": lease.AtUs, "to_us": end.AtUs})
 }
@@ -72,9 +71,9 @@ func answer(w http.ResponseWriter, status int, body any) error {
 	return json.NewEncoder(w).Encode(body)
 }
 
-func handle(pattern string, serve func(http.ResponseWriter, *http.Request) error) {
-	http.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := serve(w, r); err != nil {
+func handle(path string, serve func(ctx context.Context, w http.ResponseWriter, name string) error) {
+	http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(r.Context(), w, strings.TrimPrefix(r.URL.Path, path)); err != nil {
 			http.Error(w, err.Error(), 500)
 		}
 	})
@@ -87,8 +86,8 @@ func main() {
 	}
 	rdb := redis.NewClient(options)
 	client = riskscale.New(func(ctx context.Context, words ...any) (any, error) { return rdb.Do(ctx, words...).Result() })
-	handle("/work/{tenant}", work)
-	handle("/jobs/{name}", alone)
+	handle("/work/", work)
+	handle("/jobs/", alone)
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
 	if err != nil {
 		panic(err)

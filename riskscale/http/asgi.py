@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from riskscale.errors import ArgumentError
-from riskscale.http.address import Proxies, bounded
-from riskscale.http.headers import PROBLEM, Headers, decision_headers, policy_headers, problem
-from riskscale.rate.calls import check_cost
+from riskscale.http._gate import Gate
+from riskscale.http.address import Proxies
+from riskscale.http.headers import Headers
 from riskscale.rate.limiter import Limiter
 from riskscale.rate.multi import MultiRateLimiter
 
@@ -21,7 +20,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 TRY_AGAIN_LATER = 1013
 
 
-class ASGILimit:
+class ASGILimit(Gate[Scope, Limiter[Any, Any]]):
     """Middleware: asks the limiter before the application is called, and tells the client in the header fields.
 
     ::
@@ -55,38 +54,24 @@ class ASGILimit:
         exempt: Iterable[str] = (),
         proxies: Proxies | None = None,
     ) -> None:
-        if isinstance(exempt, str):
-            raise ArgumentError("exempt", "must be several paths, not one text")
-        if key is not None and not callable(key):
-            raise ArgumentError("key", "must be a callable of the scope")
-        if not callable(cost):
-            check_cost(cost)
-        if key is None and isinstance(limiter, MultiRateLimiter):
-            raise ArgumentError("key", "must give the keys of each limiter, where there are several")
-        self._app, self._limiter = app, limiter
-        self._key, self._cost = key or self._address, cost
-        self._exempt, self._proxies = frozenset(exempt), proxies or Proxies()
+        super().__init__(limiter, Limiter, MultiRateLimiter, key, cost, exempt, proxies)
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"] in self._exempt:
+        asks = self._asks(scope["path"], scope) if scope["type"] in ("http", "websocket") else None
+        if asks is None:
             await self._app(scope, receive, send)
             return
-        key = self._key(scope)
-        if key is None:
-            await self._app(scope, receive, send)
-            return
-        decision = await self._limiter.hit(bounded(key), self._cost(scope) if callable(self._cost) else self._cost)
-        name, _ = self._limiter.policy_of(decision)
-        headers = [*policy_headers(tuple(self._limiter.policies_of(decision))), *decision_headers(name, decision)]
+        decision = await self._limiter.hit(*asks)
+        headers = self._headers(decision)
         if decision.allowed:
             await self._app(scope, receive, _telling(send, headers))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
         else:
-            body = problem(name, decision)
-            headers += [("Content-Type", PROBLEM), ("Content-Length", str(len(body)))]
-            await send({"type": "http.response.start", "status": 429, "headers": _encoded(headers)})
+            more, body = self._refusal(decision)
+            await send({"type": "http.response.start", "status": 429, "headers": _encoded([*headers, *more])})
             await send({"type": "http.response.body", "body": body})
 
     def _address(self, scope: Scope) -> str:

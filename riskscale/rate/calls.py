@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from riskscale._core.call import Arg, Call, line
 from riskscale._core.durations import MICRO, integer
@@ -76,6 +76,17 @@ class Decision:  # not frozen: setting fields past that guard would be a tenth o
 
 
 Decided: TypeAlias = list[Decision | StateError]
+
+
+class Said(NamedTuple):
+    """What one limit answered, as :class:`Decision` names it."""
+
+    remaining: int
+    retry_after: float
+    reset_after: float
+    at: float
+    token: str = ""
+    degraded: bool = False
 
 
 class Plan:
@@ -216,25 +227,14 @@ class Plan:
             return self.poisoned(key, which)
         retry_after = math.inf if retry_us < 0 else retry_us / MICRO
         token = f"{self._nonce}{next(self._serial):x}" if charge and not retry_us else ""
-        return self.made(key, cost, which, remaining, retry_after, reset_us / MICRO, at, token)
+        return self.made(key, cost, which, Said(remaining, retry_after, reset_us / MICRO, at, token))
 
-    def made(
-        self,
-        key: Subject,
-        cost: int,
-        which: int,
-        remaining: int,
-        retry_after: float,
-        reset_after: float,
-        at: float,
-        token: str = "",
-        degraded: bool = False,
-    ) -> Decision:
+    def made(self, key: Subject, cost: int, which: int, said: Said) -> Decision:
         """A decision that names limit number ``which``."""
-        limit = self.limits[which]
         return Decision(
-            retry_after == 0, remaining, retry_after, reset_after, limit, at, key, cost, token, degraded, self.limits
-        )
+            said.retry_after == 0, said.remaining, said.retry_after, said.reset_after, self.limits[which], said.at,
+            key, cost, said.token, said.degraded, self.limits,
+        )  # fmt: skip
 
     def poisoned(self, key: Subject, which: int) -> StateError:
         """The key of limit number ``which`` holds something else."""

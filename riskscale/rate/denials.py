@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from riskscale._core.base import BaseHub
-from riskscale.rate.calls import Decision, Plan, Subject, is_long
+from riskscale.rate.calls import Decision, Plan, Said, Subject, is_long
 from riskscale.rate.limit import Limit
 
 MOST = 10_000
@@ -47,7 +47,7 @@ class Denials:
                 continue
             left, said = denial.until - self._monotonic(), denial.decision
             if left > 0:
-                return plan.made(subject, cost, which, said.remaining, left, said.reset_after, said.at)
+                return plan.made(subject, cost, which, Said(said.remaining, left, said.reset_after, said.at))
         return None
 
     def note(self, plan: Plan, decision: Decision, sent: float) -> None:

@@ -21,7 +21,7 @@ from riskscale._core.durations import MICRO, integer
 from riskscale._core.memory import ExpiringStore
 from riskscale.errors import ArgumentError, StateError
 from riskscale.rate._model import MODELS, RateModel, hit
-from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Subject, binding
+from riskscale.rate.calls import Decided, Decision, Pairs, Plan, Said, Subject, binding
 from riskscale.rate.limit import Limit
 
 log = logging.getLogger("riskscale.rate")
@@ -205,7 +205,7 @@ class Fallback:
             (retry_us, remaining, reset_us), which = self._shares.hit(plan, subject, cost, self._now_us(), charge)
             retry_after = retry_us / MICRO if retry_us >= 0 else RETRY  # too much for a share, perhaps not for all
         reset_after = reset_us / MICRO
-        return plan.made(subject, cost, which, remaining, retry_after, reset_after, time.time(), "", True)
+        return plan.made(subject, cost, which, Said(remaining, retry_after, reset_after, time.time(), degraded=True))
 
     def _let_refund(self, decided: Sequence[Decision | StateError], charge: bool) -> None:
         """Give those that the share admitted a token: each can be given back once, while it counts."""

@@ -18,7 +18,7 @@ from riskscale._core.base import BaseHub
 from riskscale._core.call import Call, Cleanup, Finish, Flow
 from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, StateError
-from riskscale.rate.calls import REMEMBERED, Decided, Decision, Pairs, Plan, remembered
+from riskscale.rate.calls import REMEMBERED, Decided, Decision, Pairs, Plan, Said, remembered
 from riskscale.rate.fallback import OnError
 from riskscale.rate.limit import Limit
 from riskscale.rate.limiter import Limiter, RateLimiter
@@ -85,22 +85,11 @@ class MultiPlan(Plan):
     def _keys(self, key: Keys) -> tuple[bytes, ...]:
         return tuple(made for plan, each in zip(self._plans, key, strict=True) for made in plan.keys(each))
 
-    def made(
-        self,
-        key: Keys,
-        cost: int,
-        which: int,
-        remaining: int,
-        retry_after: float,
-        reset_after: float,
-        at: float,
-        token: str = "",
-        degraded: bool = False,
-    ) -> MultiDecision:
+    def made(self, key: Keys, cost: int, which: int, said: Said) -> MultiDecision:
         owner = self._owners[which]
         return MultiDecision(
-            retry_after == 0, remaining, retry_after, reset_after, self.limits[which], at, key[owner], cost, token,
-            degraded, self.limits, self._names[owner], key,
+            said.retry_after == 0, said.remaining, said.retry_after, said.reset_after, self.limits[which], said.at,
+            key[owner], cost, said.token, said.degraded, self.limits, self._names[owner], key,
         )  # fmt: skip
 
     def poisoned(self, key: Keys, which: int) -> StateError:

@@ -20,6 +20,7 @@ from riskscale.cli.functions import Loaded, judge, objection
 from riskscale.testing import ServerProcess
 from tests.cli.conftest import run  # noqa: F401 - a fixture
 from tests.contract.examples import EXAMPLES, NOW
+from tests.contract.vectors import Send, failures, primitives
 from tools.functions import function_name, library
 
 pytestmark = [pytest.mark.server, pytest.mark.owns_server]
@@ -101,6 +102,15 @@ def test_every_example_says_and_writes_the_same(server: redis.Redis) -> None:
                 assert said(server, "EVAL", name, "e", *args) == said(server, "FCALL", name, "f", *args), name
             assert state(server, "e") == state(server, "f"), name
     assert state(server, "e")
+
+
+@pytest.mark.parametrize("primitive", primitives())
+def test_they_decide_as_the_vectors_say(primitive: str, server: redis.Redis) -> None:
+    if not has_functions(server):
+        return
+    server.function_load(of_release(__version__))
+    send: Send = lambda name, keys, args: server.fcall(function_name(name), len(keys), *keys, *args)  # type: ignore[arg-type]  # noqa: E731
+    assert failures(primitive, send, server, "functions:") == []
 
 
 def test_those_that_only_read_may_be_asked_of_a_replica(server: redis.Redis) -> None:

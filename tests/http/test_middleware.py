@@ -251,13 +251,26 @@ def test_whatever_a_limiter_is_called_the_fields_parse(name: str, remaining: int
 
 @pytest.mark.parametrize(
     ("argument", "options"),
-    [("exempt", {"exempt": "/healthz"}), ("key", {"key": "ip"}), ("cost", {"cost": -1}), ("cost", {"cost": 0.5})],
+    [
+        ("exempt", {"exempt": "/healthz"}),
+        ("key", {"key": "ip"}),
+        ("cost", {"cost": -1}),
+        ("cost", {"cost": 0.5}),
+        ("proxies", {"proxies": "10.0.0.0/8"}),
+    ],
 )
 def test_bad_arguments(hub: Hub, sync_hub: riskscale.sync.Hub, argument: str, options: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=argument):
         ASGILimit(Starlette(), RateLimiter(hub, TWO), **options)
     with pytest.raises(ArgumentError, match=argument):
         WSGILimit(lambda *_: [], riskscale.sync.RateLimiter(sync_hub, TWO), **options)
+
+
+def test_the_other_kind_of_limiter_is_refused(hub: Hub, sync_hub: riskscale.sync.Hub) -> None:
+    with pytest.raises(ArgumentError, match=r"limiter must be a limiter of riskscale\.rate\.limiter, not of .*sync"):
+        ASGILimit(Starlette(), riskscale.sync.RateLimiter(sync_hub, TWO))  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"limiter must be a limiter of riskscale\.sync\.rate, not of "):
+        WSGILimit(lambda *_: [], RateLimiter(hub, TWO))  # type: ignore[arg-type]
 
 
 def test_several_limiters_need_a_key(hub: Hub, sync_hub: riskscale.sync.Hub) -> None:

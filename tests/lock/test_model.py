@@ -40,13 +40,22 @@ class LockMachine(QueueMachine):
         assert reply == [int(seen.acquired), seen.fence, seen.wait_us, seen.rank, self.now]
         assert self.model.fence >= fence
 
+    def racers_as_scanned(self) -> None:
+        """Who of them is told first is left to the order of the server's HSCAN: the model takes it from there."""
+        scanned = [field.decode()[1:] for field, _ in self.client.hscan_iter(self.keys[2], match="~*")]
+        racers = self.model.racers
+        assert set(scanned) == set(racers)
+        self.model.racers = {token: racers[token] for token in scanned}
+
     @rule(who=st.integers(0, 4), hold=st.sampled_from(["", "", "h1", "h2"]))
     def release(self, who: int, hold: str) -> None:
+        self.racers_as_scanned()
         reply = self.eval("lock.release", self.owners[who], hold)
         assert reply == [*map(int, self.model.release(self.owners[who], self.now, hold)), self.now]
 
     @rule(by_fence=st.sampled_from([None, 0, -1, 1]), tell=st.booleans())
     def force_release(self, by_fence: int | None, tell: bool) -> None:
+        self.racers_as_scanned()
         lost, before = self.boxes[2] if tell else "", self.model.fence
         fence = 0 if by_fence is None else max(before + by_fence, 0)  # whoever; the holder that was seen; another
         reply = self.eval("lock.force_release", lost, fence)

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from riskscale._core.call import line
 from riskscale._core.scripts import script
-from riskscale.rate._model import Reservations, hit, interval, lend
+from riskscale.rate._model import hit, interval, lend
+from riskscale.rate._reservation_model import Reservations
 from riskscale.rate.limit import Limit
 from tests.rate.machine import START, words
 

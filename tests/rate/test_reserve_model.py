@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from riskscale.rate._model import Reservations, interval
+from riskscale.rate._model import interval
+from riskscale.rate._reservation_model import Reservations
 from riskscale.rate.limit import Limit
 from tests.rate.reservation_machine import START, Charge, Promise, machine
 

@@ -10,7 +10,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.json.JSONArray;
 import org.json.JSONObject;
-import redis.clients.jedis.RedisClient;
+import redis.clients.jedis.JedisPooled;
 import riskscale.Riskscale;
 
 public final class Harness {
@@ -80,7 +80,7 @@ public final class Harness {
   }
 
   public static void main(String[] args) throws IOException, ReflectiveOperationException {
-    var jedis = RedisClient.create(args[0]);
+    var jedis = new JedisPooled(args[0]);
     var client = new Riskscale((command, words) ->
         jedis.sendCommand(() -> command.getBytes(StandardCharsets.UTF_8), words.toArray(String[]::new)));
     var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));

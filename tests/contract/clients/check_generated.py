@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from riskscale._core.keys import base_key, name_part
 from riskscale._core.scripts import names, script
 from riskscale.cli.generate import camel
 from riskscale.testing import ServerProcess
 from tests.contract.clients.toolchains import Harness
 from tests.contract.clients.typed import call_of, keys_of, plain, reply_of
 from tests.contract.examples import EXAMPLES, NOW
-
-NAMES = ["job", "a b", "a:b", "{a}", "100%", "%41", "naïve", "日本", "😀", "\x00\x1f\x7f", "~!@#$^&*()[]|\\\"'`<>"]
+from tests.contract.vectors import FOLDER
 
 
 @pytest.fixture
@@ -65,14 +63,14 @@ def test_load_loads_all(harness: Harness, client: redis.Redis) -> None:
     assert all(client.script_exists(*(script(name).sha for name in names())))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_keys_are_spelled_as_in_python(harness: Harness, name: str) -> None:
-    assert harness.say("key", ["", name, "lock"]) == {"reply": base_key("rs1", name, None) + ":lock"}
-    wanted = f"{base_key('app:rs1', name, 'tag')}:rate:{name_part(name)}:gcra"
-    assert harness.say("key", ["app:", "tag", name, "rate", name, "gcra"]) == {"reply": wanted}
+def test_keys_are_spelled_as_the_table_says(harness: Harness) -> None:
+    for row in json.loads((FOLDER / "keys.json").read_bytes())["keys"]:
+        names = [row["name"]] if row["tag"] is None else [row["tag"], row["name"]]
+        assert harness.say("key", ["", *names, row["role"]]) == {"reply": row["key"]}
+    assert harness.say("key", ["app:", "job", "lock"]) == {"reply": "app:rs1:{job}:lock"}
 
 
 @pytest.mark.parametrize("parts", [["a b", "job", "lock"], ["", "", "lock"], ["", "job", ""]])
 def test_what_is_no_key(harness: Harness, parts: list[str]) -> None:
     argument = "key" if parts[0] == "" else "prefix"
-    assert harness.say("key", parts) == {"error": {"word": "RSARG", "argument": argument}}, json.dumps(parts)
+    assert harness.say("key", parts) == {"error": {"word": "RSARG", "argument": argument}}

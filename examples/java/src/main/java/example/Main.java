@@ -9,7 +9,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.Executors;
-import redis.clients.jedis.RedisClient;
+import redis.clients.jedis.JedisPooled;
 import riskscale.Riskscale;
 
 public final class Main {
@@ -85,7 +85,7 @@ public final class Main {
   }
 
   public static void main(String[] args) throws IOException {
-    var jedis = RedisClient.create(System.getenv("REDIS_URL"));
+    var jedis = new JedisPooled(System.getenv("REDIS_URL"));
     var main = new Main(new Riskscale((command, words) ->
         jedis.sendCommand(() -> command.getBytes(StandardCharsets.UTF_8), words.toArray(String[]::new))));
     var server = HttpServer.create(new InetSocketAddress("127.0.0.1", Integer.parseInt(System.getenv("PORT"))), 0);
