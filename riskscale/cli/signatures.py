@@ -144,5 +144,5 @@ def _value(node: ast.expr, values: Mapping[str, int]) -> int:
 
 def signatures(contract: Mapping[str, Any], texts: Mapping[str, str], only: Iterable[str] = ()) -> list[Signature]:
     """Of all scripts, or those named."""
-    names = list(only) or sorted(contract["scripts"])
+    names = sorted(set(only)) or sorted(contract["scripts"])
     return [signature(name, contract["scripts"][name], texts[name]) for name in names]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from riskscale._core.scripts import manifest, names, script
+from riskscale.cli import generate
 from riskscale.cli.generate import LANGUAGES, camel, modules, pascal
 from riskscale.cli.signatures import position, signature
 from tests.contract.clients.typed import SIGNATURES, SIZES, sent
@@ -81,6 +82,15 @@ def test_a_module_has_every_script_or_those_named(run: Callable[..., Any], lang:
     (few,) = modules(lang, ["rate.gcra", "lock.renew"]).values()
     assert [name for name in names() if f'"{SCRIPTS[name]["sha1"]}"' in few] == ["lock.renew", "rate.gcra"]
     assert "semaphore" not in few.lower().replace(script("lock.renew").text.decode(), "")
+
+
+def test_a_language_is_a_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list" / "folder").mkdir(parents=True)
+    template = "{% for script in scripts %}{{ script.name | pascal }}({{ script.fields[0].name }}) {% endfor %}"
+    (tmp_path / "list" / "folder" / "scripts.txt.j2").write_text(template)
+    monkeypatch.setattr(generate, "TEMPLATES", tmp_path)
+    written = modules("list", ["lock.renew", "lock.acquire", "lock.renew"])
+    assert written == {"folder/scripts.txt": "LockAcquire(lock_key) LockRenew(now_us) "}
 
 
 @pytest.mark.parametrize(

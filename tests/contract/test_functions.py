@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from riskscale import __version__
+from riskscale._core.acl import setuser_line
 from riskscale._core.call import line
 from riskscale._core.scripts import folder, manifest, names, script
 from riskscale.cli import functions
@@ -226,6 +227,21 @@ def test_an_older_release_is_replaced_while_it_is_called(run: Any, server: redis
         done.set()
         caller.join()
     assert not failures and calls > 5
+
+
+def test_a_user_of_the_printed_acl_needs_fcall_besides(server: redis.Redis, process: ServerProcess) -> None:
+    if not has_functions(server):
+        return
+    server.function_load(of_release(__version__))
+    server.execute_command(*setuser_line("svc", "secret", "f:").split(" "), "+fcall")
+    with redis.Redis.from_url(process.url, username="svc", password="secret") as client:
+        for name, entry in SCRIPTS.items():
+            if "operator" not in entry["flags"]:
+                args = [f"f:{word}" if str(word).startswith("rs1:") else word for word in EXAMPLES[name][1]]
+                assert isinstance(said(client, "FCALL", name, "f", *args, NOW), list), name
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.fcall("rs_rate_gcra", *words_of("rate.gcra", "g", *EXAMPLES["rate.gcra"][1], NOW))
+    server.acl_deluser("svc")
 
 
 def test_verdicts() -> None:
