@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages check lua vectors release-contract clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages bench-metrics check lua vectors metrics release-contract clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many he
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
 
+bench-metrics: $(V)/with-test ## what it costs to count an event
+	$(PY) -m benchmarks.metrics
+
 bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
 	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))
 
@@ -62,6 +65,7 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/mypy
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
 	$(PY) -m tools.contract --check
+	$(PY) -m tools.metrics --check
 	$(PY) -m tests.contract.generate --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
@@ -69,6 +73,9 @@ lua: $(V)/bin/python ## write again what is generated from lua/
 
 release-contract: $(V)/bin/python ## keep the present contract as what this release promises
 	$(PY) -m tools.contract --release
+
+metrics: $(V)/bin/python ## write again what is generated from riskscale/metrics/catalogue.py
+	$(PY) -m tools.metrics
 
 vectors: $(V)/with-test ## write again tests/contract/*.json, after `make lua`
 	$(PY) -m tests.contract.generate

@@ -962,6 +962,435 @@ end,
 }
 
 redis.register_function{
+  function_name = 'rs_idempotency_abandon',
+  description = '6f998d4eead695a2d1296c472356accb860168ef the attempt has ended without a result: the next caller does the work, at once.',
+  flags = { 'allow-oom' },
+  callback = function(KEYS, ARGV) -- idempotency/abandon.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+if #ARGV ~= 3 then return rsarg('ARGV', 'must hold token, left, now_us') end
+local token, left = ARGV[1], ARGV[2]
+if not is_token(token) then return rsarg('token', 'must be a token') end
+if left ~= 'nothing' and left ~= 'unknown' then return rsarg('left', 'must be nothing or unknown') end
+-- >>> _lib/idempotency
+-- One key of idempotency: a hash of the attempt under way, of what was left of it, or of its result; and of those who
+-- wait for it, '~token' -> mailbox. A record whose time to be kept is over is none.
+local RECORD = KEYS[1]
+if #KEYS ~= 1 then return rsarg('KEYS', 'must name the record') end
+local found = redis.pcall('HMGET', RECORD, 'token', 'fingerprint', 'fence', 'end_us', 'lease_us', 'keep_us', 'unknown',
+  'done_us', 'previous')
+if not found[1] and found.err then return redis.error_reply('RSSTATE the record holds another type') end
+local record = {
+  token = found[1] or '', fingerprint = found[2] or '', fence = tonumber(found[3] or 0), end_us = tonumber(found[4] or 0),
+  lease_us = tonumber(found[5] or 0), keep_us = tonumber(found[6] or 0), unknown = tonumber(found[7] or 0),
+  done_us = tonumber(found[8] or 0), previous = found[9] or '',
+}
+local is_done = record.done_us > 0
+local expires_us = math.min((is_done and record.done_us or record.end_us) - now_us, is_done and 0 or record.lease_us)
+  + record.keep_us
+local is_there = found[1] ~= false and expires_us > 0
+if is_there and not is_done and record.end_us > now_us + record.lease_us then -- the clock went back: no lease outlives its length
+  record.end_us = now_us + record.lease_us
+  redis.call('HDEL', RECORD, 'end_us') -- passes when memory is full, and what follows it then passes too
+  redis.call('HSET', RECORD, 'end_us', digits(record.end_us))
+end
+if not is_there then record.unknown = 0 end
+local function keep(life_us) redis.call('PEXPIRE', RECORD, life_ms(life_us)) end
+-- <<< _lib/idempotency
+-- >>> _lib/idempotency_wake
+-- Tells all who wait: they ask again.
+local function wake()
+  local cursor = '0'
+  repeat -- in steps: there may be a thousand of them
+    local page = redis.call('HSCAN', RECORD, cursor, 'MATCH', '~*', 'COUNT', '100')
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      redis.call('HDEL', RECORD, page[2][i])
+      redis.call('PUBLISH', page[2][i + 1], string.sub(page[2][i], 2) .. ' free')
+    end
+  until cursor == '0'
+end
+-- <<< _lib/idempotency_wake
+if not is_there then return { 1, now_us } end
+if record.token ~= token then
+  redis.call('HDEL', RECORD, '~' .. token)
+  return { record.previous == token and 1 or 0, now_us }
+end
+if is_done then return { 1, now_us } end
+if left == 'unknown' then record.unknown = record.unknown + 1 end
+redis.call('HDEL', RECORD, 'end_us') -- passes when memory is full, and what follows it then passes too
+wake()
+if record.unknown > 0 then
+  redis.call('HSET', RECORD, 'token', '', 'previous', token, 'end_us', digits(now_us), 'lease_us', '0', 'unknown',
+    digits(record.unknown))
+  keep(record.keep_us)
+else
+  redis.call('DEL', RECORD)
+end
+return { 1, now_us }
+end,
+}
+
+redis.register_function{
+  function_name = 'rs_idempotency_begin',
+  description = '6f59b40628e835b177ba573c519ddc28c7e8a6ea begin the work of a key, unless it is under way, or done: then its result comes back.',
+  flags = {},
+  callback = function(KEYS, ARGV) -- idempotency/begin.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+if #ARGV ~= 6 then return rsarg('ARGV', 'must hold token, fingerprint, lease_us, keep_us, mailbox, now_us') end
+local token, fingerprint, mailbox = ARGV[1], ARGV[2], ARGV[5]
+if not is_token(token) then return rsarg('token', 'must be a token') end
+if fingerprint == '' or #fingerprint > 128 then return rsarg('fingerprint', 'must be 1 to 128 bytes') end
+local lease_us = integer(ARGV[3], 1000, 31622400000000)
+if not lease_us then return out_of_range('lease_us', 1000, 31622400000000) end
+local keep_us = integer(ARGV[4], 1000, 31622400000000)
+if not keep_us then return out_of_range('keep_us', 1000, 31622400000000) end
+if mailbox ~= '' and not is_token(mailbox) then return rsarg('mailbox', "must be a token or ''") end
+-- >>> _lib/idempotency
+-- One key of idempotency: a hash of the attempt under way, of what was left of it, or of its result; and of those who
+-- wait for it, '~token' -> mailbox. A record whose time to be kept is over is none.
+local RECORD = KEYS[1]
+if #KEYS ~= 1 then return rsarg('KEYS', 'must name the record') end
+local found = redis.pcall('HMGET', RECORD, 'token', 'fingerprint', 'fence', 'end_us', 'lease_us', 'keep_us', 'unknown',
+  'done_us', 'previous')
+if not found[1] and found.err then return redis.error_reply('RSSTATE the record holds another type') end
+local record = {
+  token = found[1] or '', fingerprint = found[2] or '', fence = tonumber(found[3] or 0), end_us = tonumber(found[4] or 0),
+  lease_us = tonumber(found[5] or 0), keep_us = tonumber(found[6] or 0), unknown = tonumber(found[7] or 0),
+  done_us = tonumber(found[8] or 0), previous = found[9] or '',
+}
+local is_done = record.done_us > 0
+local expires_us = math.min((is_done and record.done_us or record.end_us) - now_us, is_done and 0 or record.lease_us)
+  + record.keep_us
+local is_there = found[1] ~= false and expires_us > 0
+if is_there and not is_done and record.end_us > now_us + record.lease_us then -- the clock went back: no lease outlives its length
+  record.end_us = now_us + record.lease_us
+  redis.call('HDEL', RECORD, 'end_us') -- passes when memory is full, and what follows it then passes too
+  redis.call('HSET', RECORD, 'end_us', digits(record.end_us))
+end
+if not is_there then record.unknown = 0 end
+local function keep(life_us) redis.call('PEXPIRE', RECORD, life_ms(life_us)) end
+-- <<< _lib/idempotency
+local MOST_WAITERS = 1000 -- who comes after them is not told, and looks by itself
+local is_live = is_there and not is_done and record.token ~= '' and record.end_us > now_us
+local function reply(outcome, place, response)
+  local left_us = is_live and record.end_us - now_us or 0
+  return { outcome, record.fence, left_us, record.unknown, expires_us, now_us, place or '', response or '' }
+end
+if is_there and record.fingerprint ~= fingerprint then return reply(3) end
+if is_there and is_done then
+  local result = redis.call('HMGET', RECORD, 'place', 'response')
+  return reply(2, result[1], result[2])
+end
+if is_live and record.token ~= token then
+  if mailbox ~= '' and redis.call('HLEN', RECORD) < MOST_WAITERS then
+    redis.call('HSET', RECORD, '~' .. token, mailbox)
+  end
+  return reply(0)
+end
+if not is_there then
+  if found[1] then redis.call('DEL', RECORD) end -- what was kept long enough
+elseif record.token ~= '' and record.token ~= token then
+  record.unknown = record.unknown + 1
+end
+if not is_live then record.fence = math.max(record.fence + 1, now_us) end
+record.end_us, is_live, expires_us = now_us + lease_us, true, lease_us + keep_us
+redis.call('HSET', RECORD, 'token', token, 'fingerprint', fingerprint, 'fence', digits(record.fence), 'end_us',
+  digits(record.end_us), 'lease_us', digits(lease_us), 'keep_us', digits(keep_us), 'unknown', digits(record.unknown))
+redis.call('HDEL', RECORD, '~' .. token, 'previous')
+keep(expires_us)
+return reply(1)
+end,
+}
+
+redis.register_function{
+  function_name = 'rs_idempotency_complete',
+  description = 'e90c2c1807a1666e7f9381b4967337d5d00434af the work of a key is done: keep its result, for everybody who comes with that key.',
+  flags = { 'allow-oom' },
+  callback = function(KEYS, ARGV) -- idempotency/complete.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+if #ARGV ~= 6 then return rsarg('ARGV', 'must hold token, fingerprint, keep_us, place, response, now_us') end
+local token, fingerprint, place, response = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
+local PLACES = { here = true, base64 = true, elsewhere = true, nowhere = true }
+if not is_token(token) then return rsarg('token', 'must be a token') end
+if fingerprint == '' or #fingerprint > 128 then return rsarg('fingerprint', 'must be 1 to 128 bytes') end
+local keep_us = integer(ARGV[3], 1000, 31622400000000)
+if not keep_us then return out_of_range('keep_us', 1000, 31622400000000) end
+if not PLACES[place] then return rsarg('place', 'must be here, base64, elsewhere or nowhere') end
+if #response > 1048576 then return rsarg('response', 'must be at most 1048576 bytes') end
+-- >>> _lib/idempotency
+-- One key of idempotency: a hash of the attempt under way, of what was left of it, or of its result; and of those who
+-- wait for it, '~token' -> mailbox. A record whose time to be kept is over is none.
+local RECORD = KEYS[1]
+if #KEYS ~= 1 then return rsarg('KEYS', 'must name the record') end
+local found = redis.pcall('HMGET', RECORD, 'token', 'fingerprint', 'fence', 'end_us', 'lease_us', 'keep_us', 'unknown',
+  'done_us', 'previous')
+if not found[1] and found.err then return redis.error_reply('RSSTATE the record holds another type') end
+local record = {
+  token = found[1] or '', fingerprint = found[2] or '', fence = tonumber(found[3] or 0), end_us = tonumber(found[4] or 0),
+  lease_us = tonumber(found[5] or 0), keep_us = tonumber(found[6] or 0), unknown = tonumber(found[7] or 0),
+  done_us = tonumber(found[8] or 0), previous = found[9] or '',
+}
+local is_done = record.done_us > 0
+local expires_us = math.min((is_done and record.done_us or record.end_us) - now_us, is_done and 0 or record.lease_us)
+  + record.keep_us
+local is_there = found[1] ~= false and expires_us > 0
+if is_there and not is_done and record.end_us > now_us + record.lease_us then -- the clock went back: no lease outlives its length
+  record.end_us = now_us + record.lease_us
+  redis.call('HDEL', RECORD, 'end_us') -- passes when memory is full, and what follows it then passes too
+  redis.call('HSET', RECORD, 'end_us', digits(record.end_us))
+end
+if not is_there then record.unknown = 0 end
+local function keep(life_us) redis.call('PEXPIRE', RECORD, life_ms(life_us)) end
+-- <<< _lib/idempotency
+-- >>> _lib/idempotency_wake
+-- Tells all who wait: they ask again.
+local function wake()
+  local cursor = '0'
+  repeat -- in steps: there may be a thousand of them
+    local page = redis.call('HSCAN', RECORD, cursor, 'MATCH', '~*', 'COUNT', '100')
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      redis.call('HDEL', RECORD, page[2][i])
+      redis.call('PUBLISH', page[2][i + 1], string.sub(page[2][i], 2) .. ' free')
+    end
+  until cursor == '0'
+end
+-- <<< _lib/idempotency_wake
+if is_there and record.token ~= token then return { 0, now_us } end
+if is_there and is_done then return { 1, now_us } end
+-- These pass when memory is full, and what follows them then passes too: what was done must be known.
+if is_there then redis.call('HDEL', RECORD, 'end_us') else redis.call('DEL', RECORD) end
+redis.call('HSET', RECORD, 'token', token, 'fingerprint', fingerprint, 'fence', digits(record.fence), 'keep_us',
+  digits(keep_us), 'unknown', digits(record.unknown), 'done_us', digits(math.max(now_us, 1)), 'place', place, 'response',
+  response)
+wake()
+keep(keep_us)
+return { 1, now_us }
+end,
+}
+
+redis.register_function{
+  function_name = 'rs_idempotency_heartbeat',
+  description = '938e05378746210449a48a7a98ef2b120c9237ae lengthen the leases of n attempts that are still under way. Never begins one.',
+  flags = { 'allow-oom' },
+  callback = function(KEYS, ARGV) -- idempotency/heartbeat.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+if #KEYS < 1 or #KEYS > 512 then return rsarg('KEYS', 'must name 1 to 512 records') end
+if #ARGV ~= 2 * #KEYS + 1 then return rsarg('ARGV', 'must hold token and lease_us for each key, then now_us') end
+local lease_us, found = {}, {}
+for i = 1, #KEYS do
+  if not is_token(ARGV[2 * i - 1]) then return rsarg('token', 'must be a token') end
+  lease_us[i] = integer(ARGV[2 * i], 1000, 31622400000000)
+  if not lease_us[i] then return out_of_range('lease_us', 1000, 31622400000000) end
+end
+for i = 1, #KEYS do found[i] = redis.pcall('HMGET', KEYS[i], 'token', 'end_us', 'keep_us', 'fence', 'done_us') end
+local reply = { now_us }
+for i = 1, #KEYS do
+  local token, end_us, keep_us, fence, done_us = unpack(found[i], 1, 5)
+  if not token and found[i].err then
+    reply[i + 1] = -2
+  elseif token == ARGV[2 * i - 1] and not done_us and tonumber(end_us) > now_us then
+    -- PEXPIRE first: it passes when memory is full, and what follows it in a script then passes too.
+    redis.call('PEXPIRE', KEYS[i], life_ms(lease_us[i] + tonumber(keep_us)))
+    redis.call('HSET', KEYS[i], 'end_us', digits(now_us + lease_us[i]), 'lease_us', digits(lease_us[i]))
+    reply[i + 1] = tonumber(fence)
+  else
+    reply[i + 1] = 0
+  end
+end
+return reply
+end,
+}
+
+redis.register_function{
   function_name = 'rs_limits_list',
   description = '6a5ddcd6130b273eeafb83c1ce679b5a9dfcc941 a page of the keys that have limits of their own. Changes nothing.',
   flags = { 'no-writes' },

@@ -10,6 +10,7 @@ from riskscale.errors import (
     BulkheadFull,
     CircuitOpen,
     HubClosed,
+    IdempotencyConflict,
     LeaseLost,
     RateLimitExceeded,
     RiskscaleError,
@@ -17,6 +18,8 @@ from riskscale.errors import (
     StateError,
 )
 from riskscale.fence import Guard
+from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
+from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
 from riskscale.lock import (
     DistributedLock,
@@ -28,6 +31,7 @@ from riskscale.lock import (
     MultiLock,
     Waiter,
 )
+from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
 from riskscale.partition import WorkloadPartitioner
 from riskscale.rate import (
     Decision,
@@ -50,7 +54,15 @@ from riskscale.scaling import (
     TargetTrackingPolicy,
 )
 from riskscale.semaphore import ReadWriteLock, Semaphore, SemaphoreInfo, Share
-from riskscale.typing import LimitSource, MetricsCollector, RateLimitBackend, RedisLockBackend
+from riskscale.typing import (
+    BreakerView,
+    BulkheadView,
+    LimitSource,
+    MetricsCollector,
+    RateLimitBackend,
+    RedisLockBackend,
+    ResultStore,
+)
 
 __version__ = "0.1.0"
 
@@ -62,21 +74,32 @@ __all__ = [
     "BreakerInfo",
     "BreakerPolicy",
     "BreakerState",
+    "BreakerView",
     "BulkheadExecutor",
     "BulkheadFull",
     "BulkheadStatus",
+    "BulkheadView",
     "CallableLimits",
+    "CheckReport",
     "CircuitBreaker",
     "CircuitOpen",
+    "Claim",
     "Counts",
     "Decision",
     "DistributedLock",
     "Election",
     "Guard",
+    "HealthMonitor",
+    "HealthReport",
+    "HealthStatus",
     "Hub",
     "HubClosed",
+    "IdempotencyConflict",
+    "IdempotencyGuard",
     "InMemoryLockBackend",
+    "InMemoryMetrics",
     "InMemoryRateLimitBackend",
+    "InProgress",
     "Lease",
     "LeaseLost",
     "LeasedRateLimiter",
@@ -87,9 +110,13 @@ __all__ = [
     "LuaLockBackend",
     "MetricsCollector",
     "MetricsSnapshot",
+    "Mismatch",
     "MultiDecision",
     "MultiLock",
     "MultiRateLimiter",
+    "Observation",
+    "OpenTelemetryMetrics",
+    "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
     "RateLimiter",
@@ -97,7 +124,9 @@ __all__ = [
     "RedisLimits",
     "RedisLockBackend",
     "RedisRateLimitBackend",
+    "Replay",
     "Reservation",
+    "ResultStore",
     "RiskscaleError",
     "ScalingAction",
     "ScalingDecision",

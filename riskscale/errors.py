@@ -9,6 +9,7 @@
     ├── AcquireTimeout (TimeoutError)    a lock, or a place in a bulkhead, did not come free in time
     ├── LeaseLost                        a lease ended, or was taken, before its holder let go
     ├── StaleFence                       a guarded value has seen a newer holder
+    ├── IdempotencyConflict              the work of a key is under way, or another's, or its result is not kept
     ├── CircuitOpen                      a breaker refused the call: what it guards is broken
     ├── BulkheadFull (RuntimeError)      as much runs and waits as may
     └── RateLimitExceeded                a request was refused by a limit
@@ -18,6 +19,8 @@ pickle, and carry what they say as fields.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 
 class RiskscaleError(Exception):
@@ -86,6 +89,27 @@ class StaleFence(RiskscaleError):
 
     def __str__(self) -> str:
         return f"{self.name!r} refused fence {self.fence}: the newer fence {self.mark} has read or written it"
+
+
+class IdempotencyConflict(RiskscaleError):
+    """The work of ``key`` was not done by this call, and there is no result to give. ``reason`` is ``in_progress`` (in
+    ``retry_after`` seconds it may be taken over), ``mismatch`` (the key was used for another request) or ``not_kept``
+    (it is done)."""
+
+    def __init__(
+        self, key: str, reason: Literal["in_progress", "mismatch", "not_kept"], retry_after: float = 0
+    ) -> None:
+        super().__init__(key, reason, retry_after)
+        self.key = key
+        self.reason = reason
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return {
+            "in_progress": f"the work of key {self.key!r} is under way, for {self.retry_after:g} s at the most",
+            "mismatch": f"key {self.key!r} was used for another request",
+            "not_kept": f"the work of key {self.key!r} is done, and its result is not kept",
+        }[self.reason]
 
 
 class BulkheadFull(RiskscaleError, RuntimeError):

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class MetricsCollector(Protocol):
-    """Where riskscale counts; exporters decide what becomes of labels (``tenant_id`` may be too many)."""
+    """Where riskscale counts; exporters decide what becomes of labels (``tenant_id`` may be too many).
+
+    Its methods are called in the caller's thread or event loop, and must not wait. What they raise is logged, the first
+    of each kind, and disturbs nobody. ``docs/metrics.md`` has the names and labels.
+    """
 
     def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
         """Add ``value`` to the counter ``name``."""
@@ -36,6 +40,32 @@ class LimitSource(Protocol):
 
     def known(self, keys: Sequence[str]) -> Sequence[Limit | Iterable[Limit]]:
         """The limits of each of ``keys``, in their order, as far as they are known."""
+
+
+@runtime_checkable
+class BreakerView(Protocol):
+    """What :class:`riskscale.HealthMonitor` sees of a breaker: ours, or anybody's."""
+
+    @property
+    def name(self) -> str:
+        """What it guards."""
+
+    @property
+    def state(self) -> str:
+        """``closed``, or what else it is in; told without waiting."""
+
+
+@runtime_checkable
+class BulkheadView(Protocol):
+    """What :class:`riskscale.HealthMonitor` sees of a bulkhead: ours, or anybody's."""
+
+    @property
+    def name(self) -> str:
+        """What it protects."""
+
+    def status(self) -> Any:
+        """Something with ``running``, ``waiting``, ``max_concurrent`` and ``max_queued``; in asyncio it may be awaited
+        for."""
 
 
 @runtime_checkable
@@ -73,6 +103,17 @@ class RateLimitBackend(Protocol):
 
 
 @runtime_checkable
+class ResultStore(Protocol):
+    """Where :class:`riskscale.IdempotencyGuard` keeps results that are too large for Redis."""
+
+    async def put(self, name: str, data: bytes, ttl: float) -> None:
+        """Keep ``data`` as ``name``, which nobody can guess and nobody else uses, for ``ttl`` seconds at the least."""
+
+    async def get(self, name: str) -> bytes | None:
+        """What was kept, or None."""
+
+
+@runtime_checkable
 class SyncRedisLockBackend(Protocol):
     """:class:`RedisLockBackend`, blocking."""
 
@@ -92,3 +133,14 @@ class SyncRateLimitBackend(Protocol):
 
     def incr_window(self, key: str, window_seconds: float) -> int:
         """Count one request of ``key``; how many its window has seen."""
+
+
+@runtime_checkable
+class SyncResultStore(Protocol):
+    """:class:`ResultStore`, blocking."""
+
+    def put(self, name: str, data: bytes, ttl: float) -> None:
+        """Keep ``data`` as ``name``, which nobody can guess and nobody else uses, for ``ttl`` seconds at the least."""
+
+    def get(self, name: str) -> bytes | None:
+        """What was kept, or None."""

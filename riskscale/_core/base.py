@@ -43,7 +43,7 @@ class BaseHub:
         self.client = client
         self.clock = clock
         self.metrics = metrics
-        self.meter = None if metrics is None else Meter(metrics)
+        self.meter = Meter.of(metrics)
         self.timeout = None if timeout is None else seconds(timeout, "timeout")
         self.max_in_flight = integer(max_in_flight, "max_in_flight", 1, 65536)
         self.root = check_prefix(key_prefix) + (LAYOUT if clock is None else CLIENT_CLOCK_LAYOUT)

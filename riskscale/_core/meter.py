@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
 
+from riskscale.errors import ArgumentError
 from riskscale.typing import MetricsCollector
 
 log = logging.getLogger("riskscale.metrics")
@@ -18,23 +17,38 @@ class Meter:
         self._collector = collector
         self._seen: set[str] = set()
 
+    @classmethod
+    def of(cls, metrics: MetricsCollector | None) -> Meter | None:
+        """Of what a caller gave as ``metrics``; ArgumentError."""
+        if metrics is None:
+            return None
+        if isinstance(metrics, type) or not isinstance(metrics, MetricsCollector):
+            raise ArgumentError("metrics", f"must have increment(), observe() and gauge(), not be {metrics!r}")
+        return cls(metrics)
+
     def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
         """See :class:`riskscale.typing.MetricsCollector`."""
-        self._tell(self._collector.increment, name, value, labels)
+        try:
+            self._collector.increment(name, value, **labels)
+        except Exception as error:
+            self._failed(name, error)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """See :class:`riskscale.typing.MetricsCollector`."""
-        self._tell(self._collector.observe, name, value, labels)
+        try:
+            self._collector.observe(name, value, **labels)
+        except Exception as error:
+            self._failed(name, error)
 
     def gauge(self, name: str, value: float, /, **labels: str) -> None:
         """See :class:`riskscale.typing.MetricsCollector`."""
-        self._tell(self._collector.gauge, name, value, labels)
-
-    def _tell(self, method: Callable[..., Any], name: str, value: float, labels: dict[str, str]) -> None:
         try:
-            method(name, value, **labels)
+            self._collector.gauge(name, value, **labels)
         except Exception as error:
-            kind = type(error).__name__
-            if kind not in self._seen:
-                self._seen.add(kind)
-                log.exception("the metrics collector failed at %s", name)
+            self._failed(name, error)
+
+    def _failed(self, name: str, error: Exception) -> None:
+        kind = type(error).__name__
+        if kind not in self._seen:
+            self._seen.add(kind)
+            log.error("the metrics collector failed at %s", name, exc_info=error)

@@ -33,7 +33,7 @@ class BaseCircuitBreaker:
         self._has_failed_to_count = False
         self._counted_state = replica.state
         if meter is not None:
-            replica.meter = meter
+            replica.count(meter)
         if metrics_callback is not None:
             replica.listen(self, type(self)._count_change)
 

@@ -62,8 +62,7 @@ class Replica:
         """Whether it knows enough to decide."""
         self.urgent = False
         """Whether there is something to tell the server at once."""
-        self.meter: Meter | None = None
-        """Of the hub; it counts changes once, however many objects there are."""
+        self._meter: Meter | None = None
         self._counted_state = BreakerState.CLOSED
         self.is_over = False
         """Whether nobody will hear of changes any more."""
@@ -88,6 +87,12 @@ class Replica:
         """``tell(listener, transition)`` of every change, for as long as somebody else holds ``listener``."""
         with self._listening:
             self._listeners[listener] = tell
+
+    def count(self, meter: Meter) -> None:
+        """Changes, from now on; once, however many objects there are of it."""
+        if self._meter is None:
+            self._meter = meter
+            meter.gauge("circuit_breaker_state", 1, breaker=self.name, state=self._counted_state)
 
     def enter_closed(self) -> Permit | None:
         """A permit for one call, if that is as simple as it mostly is; None: :meth:`enter`."""
@@ -196,11 +201,17 @@ class Replica:
             level = logging.WARNING if transition.after is BreakerState.OPEN else logging.INFO
             words = (self.name, transition.before, transition.after, transition.reason, transition.by)
             log.log(level, "breaker %r: %s -> %s (%r, by %s)", *words)  # a reason may be anybody's
-            if transition.after is not self._counted_state:  # and not how all others followed
-                self._counted_state = transition.after
-                if self.meter is not None:
-                    self.meter.increment("circuit_breaker_state_change", breaker=self.name)
+            before, after = self._counted_state, transition.after
+            if after is not before:  # and not how all others followed
+                self._counted_state = after
+                if self._meter is not None:
+                    self._count_change(self._meter, before, after)
             self._spread(transition)
+
+    def _count_change(self, meter: Meter, before: BreakerState, after: BreakerState) -> None:
+        meter.increment("circuit_breaker_state_change", breaker=self.name, state=after)
+        for state in (before, after):
+            meter.gauge("circuit_breaker_state", int(state is after), breaker=self.name, state=state)
 
     def _spread(self, transition: Transition | None) -> None:
         with self._listening:

@@ -34,12 +34,13 @@ class BulkheadStatus:
     max_concurrent: int
     max_queued: int
 
-    def tell(self, meter: Meter | None) -> None:
-        """As the gauges ``bulkhead_running``, ``bulkhead_waiting`` and ``bulkhead_limit``."""
+    def tell(self, meter: Meter | None, shared: str = "no") -> None:
+        """As the gauges ``bulkhead_running``, ``bulkhead_waiting`` and ``bulkhead_limit``; ``shared`` is yes where they
+        are of all processes, so that nobody adds them up."""
         if meter is not None:
-            meter.gauge("bulkhead_running", self.running, bulkhead=self.name)
-            meter.gauge("bulkhead_waiting", self.waiting, bulkhead=self.name)
-            meter.gauge("bulkhead_limit", self.max_concurrent, bulkhead=self.name)
+            meter.gauge("bulkhead_running", self.running, bulkhead=self.name, shared=shared)
+            meter.gauge("bulkhead_waiting", self.waiting, bulkhead=self.name, shared=shared)
+            meter.gauge("bulkhead_limit", self.max_concurrent, bulkhead=self.name, shared=shared)
 
 
 class BaseExecutor:
@@ -65,7 +66,7 @@ class BaseExecutor:
         if tenant_queued is not None:
             queued = integer(tenant_queued, "tenant_queued", 0, max_queued)
         self._gate = Gate(self._name, max_concurrent, max_queued, concurrent, queued)
-        self._meter = None if metrics is None else Meter(metrics)
+        self._meter = Meter.of(metrics)
         self._monotonic = time.monotonic
         self._closed = False
 

@@ -35,7 +35,8 @@ class BaseElection:
     ) -> None:
         if on_elected is not None and not callable(on_elected):
             raise ArgumentError("on_elected", "must be callable")
-        self._spec = LockSpec.of(name, LockKeys.of(hub.key(name, tag), "election"), ttl, metadata)
+        spec = LockSpec.of(name, LockKeys.of(hub.key(name, tag), "election"), ttl, metadata)
+        self._spec = replace(spec, kind="election")
         self._terms = replace(Terms.of(hub, **terms), auto_renew=True)
         self._on_elected = on_elected
 

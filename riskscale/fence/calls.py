@@ -8,8 +8,9 @@ from typing import Any
 
 from riskscale._core.base import BaseHub
 from riskscale._core.call import Call
+from riskscale._core.data import as_bytes
 from riskscale._core.durations import MAX_TTL_US, Duration, integer, microseconds
-from riskscale.errors import ArgumentError, StaleFence
+from riskscale.errors import StaleFence
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,10 @@ class BaseGuard:
         return f"<{type(self).__module__}.Guard {self.name!r}>"
 
     def _write(self, value: str | bytes, fence: int, ttl: Duration | None) -> Call[None]:
-        if isinstance(value, str):
-            value = _encoded(value)
-        elif not isinstance(value, bytes):
-            raise ArgumentError("value", f"must be text or bytes, not {type(value).__name__}")
+        data = as_bytes(value, "value")
         integer(fence, "fence", 1)
         ttl_us = 0 if ttl is None else microseconds(ttl, "ttl", 1000, MAX_TTL_US)
-        return Call("fence.guard", self._keys.all, (fence, value, ttl_us), lambda reply: self._check(reply, fence))
+        return Call("fence.guard", self._keys.all, (fence, data, ttl_us), lambda reply: self._check(reply, fence))
 
     def _read(self, fence: int) -> Call[bytes | None]:
         integer(fence, "fence", 1)
@@ -75,10 +73,3 @@ class BaseGuard:
         passed, mark, *_ = reply
         if not passed:
             raise StaleFence(self.name, fence, mark)
-
-
-def _encoded(value: str) -> bytes:
-    try:
-        return value.encode()
-    except UnicodeEncodeError:
-        raise ArgumentError("value", "must be text that UTF-8 can encode") from None

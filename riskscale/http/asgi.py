@@ -71,7 +71,7 @@ class ASGILimit(Gate[Scope, Limiter[Any, Any]]):
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
         else:
             more, body = self._refusal(decision)
-            await send({"type": "http.response.start", "status": 429, "headers": _encoded([*headers, *more])})
+            await send({"type": "http.response.start", "status": 429, "headers": encoded([*headers, *more])})
             await send({"type": "http.response.body", "body": body})
 
     def _address(self, scope: Scope) -> str:
@@ -80,14 +80,15 @@ class ASGILimit(Gate[Scope, Limiter[Any, Any]]):
         return self._proxies.client(peer, forwarded) or "unknown"
 
 
-def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers]
+def encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """As ASGI has header fields."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def _telling(send: Send, headers: Headers) -> Send:
     async def telling(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.accept"):
-            message["headers"] = [*message.get("headers", ()), *_encoded(headers)]
+            message["headers"] = [*message.get("headers", ()), *encoded(headers)]
         await send(message)
 
     return telling

@@ -111,6 +111,9 @@ class BaseLease:
         self._monotonic: Callable[[], float] = hub.monotonic
         self._watches: list[Watch] = []
         self._was_told = False
+        self._meter = hub.meter
+        self._began = [] if hub.meter is None else [hub.monotonic()]
+        """Until its end is told."""
 
     @property
     def name(self) -> str:
@@ -165,6 +168,17 @@ class BaseLease:
     @property
     def _settled(self) -> bool:
         return all(grant.settled for grant in self._grants)
+
+    def _count_end(self) -> None:
+        """Tell ``lock_hold_seconds`` that it is over, once, whoever comes first."""
+        try:
+            began = self._began.pop()
+        except IndexError:
+            return
+        if self._meter is not None:
+            seconds, outcome = self._monotonic() - began, "lost" if self._is_lost else "released"
+            kind = self._grant.spec.kind
+            self._meter.observe("lock_hold_seconds", seconds, kind=kind, outcome=outcome, lock=self._name)
 
     def _new_watches(self) -> list[Watch]:
         lifetime, first = self._terms.max_lifetime, self._grant

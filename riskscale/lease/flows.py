@@ -9,10 +9,12 @@ from typing import TypeVar
 from riskscale._core.base import GRACE, BaseHub
 from riskscale._core.call import Cleanup, Finish, Flow, Listen, Wait
 from riskscale._core.durations import MICRO, Duration
-from riskscale.errors import AcquireTimeout, LeaseLost
-from riskscale.lease.grant import Grant, Seen, Spec, lease_us, new_token, renewal
+from riskscale._core.meter import Meter
+from riskscale.errors import AcquireTimeout, HubClosed, LeaseLost
+from riskscale.lease.grant import Grant, Named, Seen, Spec, lease_us, new_token, renewal
 
 L = TypeVar("L")
+R = TypeVar("R")
 Monotonic = Callable[[], float]
 
 TRY_ONCE = "-"
@@ -108,10 +110,30 @@ def acquire(
     *,
     replicas: Replicas | None = None,
     owner: str = "",
+    meter: Meter | None = None,
 ) -> Flow[L | None]:
     """One grant; it becomes a ``lease`` before the flow ends, so that a hub that closes meanwhile knows of it."""
     grant = Grant(spec=spec, token=owner or new_token(), hold=new_token() if owner else "")
-    return lease(grant) if (yield from take(grant, timeout, monotonic, replicas)) else None
+    taking = timed(take(grant, timeout, monotonic, replicas), spec, monotonic, meter)
+    return lease(grant) if (yield from taking) else None
+
+
+def timed(flow: Flow[R], spec: Named, monotonic: Monotonic, meter: Meter | None) -> Flow[R]:
+    """The same flow, which ends with something true where it is held; ``lock_wait_seconds`` tells how long it took."""
+    if meter is None:
+        return (yield from flow)
+    began, outcome = monotonic(), "cancelled"
+    try:
+        held = yield from flow
+        outcome = "acquired" if held else "timeout"
+        return held
+    except HubClosed:
+        raise
+    except Exception:
+        outcome = "failed"
+        raise
+    finally:
+        meter.observe("lock_wait_seconds", monotonic() - began, kind=spec.kind, outcome=outcome, lock=spec.name)
 
 
 def _mailbox(grant: Grant, timeout: float | None) -> Flow[str]:

@@ -76,9 +76,7 @@ class Lease(BaseLease):
             self._hear()
             raise
         finally:
-            if self._settled:
-                self._hub._leases.discard(self)
-                self._unwatch()
+            self._end()
 
     async def give_back(self) -> None:
         """Release it on behalf of its holder, who hears of it through ``lost``: the hub closes, a leader resigns."""
@@ -114,12 +112,19 @@ class Lease(BaseLease):
         if entered_by is not asyncio.current_task():
             raise StateError(f"{self.name!r} must be left in the task where it was entered; it was released")
 
+    def _end(self) -> None:
+        """Look after it no more, if there is nothing left to give back."""
+        if self._settled:
+            self._hub._leases.discard(self)
+            self._unwatch()
+
     def _watch(self) -> None:
         self._watches = self._new_watches()
         for watch in self._watches:
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
+        self._count_end()
         watches, self._watches = self._watches, []
         for watch in watches:
             self._hub.part(Keeper).forget(watch)

@@ -29,6 +29,7 @@ class MultiSpec:
     name: str
     locks: tuple[LockSpec, ...]
     together: bool
+    kind: str = "lock"
 
     @classmethod
     def of(
@@ -62,15 +63,23 @@ def acquire(
 
     Whoever waits holds those before it, renews them meanwhile, and gives them back when it gives up.
     """
+    taking = _take(spec, timeout, hub, replicas)
+    grants = yield from flows.timed(taking, spec, hub.monotonic, hub.meter)
+    return None if grants is None else lease(*grants)
+
+
+def _take(
+    spec: MultiSpec, timeout: float | None, hub: BaseHub, replicas: flows.Replicas | None
+) -> Flow[Sequence[Grant] | None]:
     give_up = None if timeout is None else hub.monotonic() + timeout
     while True:
         grants = [Grant(spec=each, token=new_token()) for each in spec.locks]
         if spec.together and (yield from _all_at_once(spec, grants, hub, give_up, timeout, replicas)):
-            return lease(*grants)
+            return grants
         if timeout == 0 and spec.together:
             return None
         if (yield from _one_by_one(grants, hub, give_up, timeout, replicas)):
-            return lease(*grants)
+            return grants
         if give_up is not None and hub.monotonic() >= give_up:
             return None
 

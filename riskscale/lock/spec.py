@@ -24,6 +24,7 @@ class LockSpec:
     ttl_us: int
     metadata: str = ""
     races: bool = False
+    kind: str = "lock"
     renew_script: str = "lock.renew"
 
     @classmethod

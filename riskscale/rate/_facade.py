@@ -107,6 +107,10 @@ class BaseLimiter:
             self._meter.increment("rate_decisions", limiter=self.name, outcome=_outcome(each), degraded=degraded)
         self._meter.observe("rate_decision_seconds", self._monotonic() - began, limiter=self.name)
 
+    def _waited(self, began: float) -> None:
+        if self._meter is not None:
+            self._meter.observe("rate_wait_seconds", self._monotonic() - began, limiter=self.name)
+
     def _recovered(self, seconds: float) -> None:
         if self._meter is not None:
             self._meter.observe("rate_degraded_seconds", seconds, limiter=self.name)

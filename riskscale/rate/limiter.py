@@ -81,11 +81,13 @@ class Limiter(BaseLimiter, Generic[K, D]):
             The decision that admitted it; else, as soon as that is known, the one that says that it will not pass in
             time, or never.
         """
-        give_up = math.inf if timeout is None else self._monotonic() + seconds(timeout, "timeout")
+        began = self._monotonic()
+        give_up = math.inf if timeout is None else began + seconds(timeout, "timeout")
         while True:
             decision = await self.hit(key, cost)
             pause = self._pause(decision, give_up)
             if pause is None or math.isinf(pause):
+                self._waited(began)
                 return decision
             await self._sleep(pause, decision)
 

@@ -32,11 +32,13 @@ class Reservation(BaseReservation):
             StateError: it was cancelled.
         """
         self.raise_if_refused()
+        began = self._limiter._monotonic()
         try:
             await asyncio.sleep(self.delay())
         except BaseException:
             await self._give_back()
             raise
+        self._limiter._waited(began)
         self._check_begins()
 
     async def settle(self, actual: int) -> int:

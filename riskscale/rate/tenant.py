@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from riskscale._core.durations import MAX_WINDOW_US, Duration, integer, microseconds
 from riskscale._core.keys import check_name
+from riskscale._core.meter import Meter
 from riskscale.rate.limit import MAX_COUNT
 from riskscale.typing import MetricsCollector, RateLimitBackend
 
@@ -32,7 +33,7 @@ class TenantRateLimiter:
         self._backend = backend
         self._limit = integer(requests_per_window, "requests_per_window", 1, MAX_COUNT["fixed_window"])
         self._window = microseconds(window_seconds, "window_seconds", 1, MAX_WINDOW_US) / 1e6
-        self._metrics = metrics
+        self._meter = Meter.of(metrics)
 
     async def allow_request(self, tenant_id: str) -> bool:
         """Whether one more request of ``tenant_id`` passes; ArgumentError if the id is empty."""
@@ -42,6 +43,6 @@ class TenantRateLimiter:
             allowed = bool(await try_window(key, self._limit, self._window))
         else:
             allowed = await self._backend.incr_window(key, self._window) <= self._limit
-        if not allowed and self._metrics is not None:
-            self._metrics.increment("rate_limit_exceeded", tenant_id=tenant_id)
+        if not allowed and self._meter is not None:
+            self._meter.increment("rate_limit_exceeded", tenant_id=tenant_id)
         return allowed

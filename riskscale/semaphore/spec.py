@@ -30,6 +30,7 @@ class SemaphoreSpec:
     max_queued: int | None = None
     metadata: str = ""
     races: bool = False
+    kind: str = "semaphore"
     renew_script: str = "semaphore.renew"
 
     @classmethod
@@ -49,7 +50,8 @@ class SemaphoreSpec:
     def of_rw(cls, name: str, base: str, ttl: Duration, metadata: Mapping[str, Any] | str | None) -> SemaphoreSpec:
         """Check the arguments of a ReadWriteLock; this is a reader's."""
         keys = calls.SemaphoreKeys.of(base, "rw")
-        return cls(name=name, keys=keys, ttl_us=lease_us(ttl), limit=WRITER, metadata=metadata_text(metadata))
+        ttl_us, metadata = lease_us(ttl), metadata_text(metadata)
+        return cls(name=name, keys=keys, ttl_us=ttl_us, limit=WRITER, metadata=metadata, kind="lock")
 
     @classmethod
     def of_bulkhead(
@@ -69,6 +71,7 @@ class SemaphoreSpec:
             limit=integer(limit, "limit", 1, MOST),
             max_queued=integer(max_queued, "max_queued", 0, MOST_QUEUED),
             metadata=metadata_text(metadata),
+            kind="bulkhead",
         )
 
     def weighing(self, weight: int) -> SemaphoreSpec:

@@ -13,7 +13,9 @@ from riskscale.sync.distributed import (
 )
 from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
+from riskscale.sync.health import HealthMonitor
 from riskscale.sync.hub import Hub
+from riskscale.sync.idempotency import Claim, IdempotencyGuard
 from riskscale.sync.lease import Lease
 from riskscale.sync.leased import LeasedRateLimiter
 from riskscale.sync.limits import CallableLimits, RedisLimits
@@ -27,10 +29,13 @@ __all__ = [
     "BulkheadExecutor",
     "CallableLimits",
     "CircuitBreaker",
+    "Claim",
     "DistributedLock",
     "Election",
     "Guard",
+    "HealthMonitor",
     "Hub",
+    "IdempotencyGuard",
     "InMemoryLockBackend",
     "InMemoryRateLimitBackend",
     "Lease",

@@ -6,6 +6,7 @@ from typing import Any
 
 from riskscale._core.durations import MAX_WINDOW_US, MICRO, Duration, integer, microseconds
 from riskscale._core.keys import check_name
+from riskscale._core.meter import Meter
 from riskscale.lease.grant import lease_us, new_token
 from riskscale.lock.backends import InMemoryLocks, LuaLockCalls
 from riskscale.rate.backends import UNLIMITED, InMemoryWindows, WindowCalls
@@ -78,7 +79,7 @@ class TenantRateLimiter:
         self._backend = backend
         self._limit = integer(requests_per_window, "requests_per_window", 1, MAX_COUNT["fixed_window"])
         self._window = microseconds(window_seconds, "window_seconds", 1, MAX_WINDOW_US) / 1e6
-        self._metrics = metrics
+        self._meter = Meter.of(metrics)
 
     def allow_request(self, tenant_id: str) -> bool:
         """See :meth:`riskscale.TenantRateLimiter.allow_request`."""
@@ -88,8 +89,8 @@ class TenantRateLimiter:
             allowed = bool(try_window(key, self._limit, self._window))
         else:
             allowed = self._backend.incr_window(key, self._window) <= self._limit
-        if not allowed and self._metrics is not None:
-            self._metrics.increment("rate_limit_exceeded", tenant_id=tenant_id)
+        if not allowed and self._meter is not None:
+            self._meter.increment("rate_limit_exceeded", tenant_id=tenant_id)
         return allowed
 
 

@@ -84,4 +84,6 @@ class Election(BaseElection):
         def lease(grant: Grant) -> Lease:
             return Lease(self._hub, (grant,), self._terms, self.name)
 
-        return flows.acquire(self._spec, None, self._hub.monotonic, lease, replicas=self._terms.replicas)
+        return flows.acquire(
+            self._spec, None, self._hub.monotonic, lease, replicas=self._terms.replicas, meter=self._hub.meter
+        )

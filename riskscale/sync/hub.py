@@ -122,6 +122,11 @@ class Hub(BaseHub):
         if self._closing:
             raise HubClosed
 
+    def ping(self) -> None:
+        """See :meth:`riskscale.Hub.ping`."""
+        self.check_open()
+        self._send(lambda *_: self.client.ping(), "", None, b"", ())
+
     def run(self, call: Call[T]) -> T:
         """One script call, in one round trip; see :meth:`riskscale.Hub.run`."""
         if self._closing:

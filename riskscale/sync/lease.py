@@ -63,9 +63,7 @@ class Lease(BaseLease):
             self._hear()
             raise
         finally:
-            if self._settled:
-                self._hub._leases.discard(self)
-                self._unwatch()
+            self._end()
 
     def give_back(self) -> None:
         """See :meth:`riskscale.Lease.give_back`."""
@@ -91,12 +89,19 @@ class Lease(BaseLease):
                 raise
             log.warning("the lease on %r could not be released: %s", self.name, type(error).__name__)
 
+    def _end(self) -> None:
+        """See :meth:`riskscale.lease.lease.Lease._end`."""
+        if self._settled:
+            self._hub._leases.discard(self)
+            self._unwatch()
+
     def _watch(self) -> None:
         self._watches = self._new_watches()
         for watch in self._watches:
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
+        self._count_end()
         with self._mutex:
             watches, self._watches = self._watches, []
         for watch in watches:

@@ -43,11 +43,13 @@ class Limiter(BaseLimiter, Generic[K, D]):
 
     def wait(self, key: K, cost: int = 1, timeout: Duration | None = None) -> D:
         """See :meth:`riskscale.RateLimiter.wait`."""
-        give_up = math.inf if timeout is None else self._monotonic() + seconds(timeout, "timeout")
+        began = self._monotonic()
+        give_up = math.inf if timeout is None else began + seconds(timeout, "timeout")
         while True:
             decision = self.hit(key, cost)
             pause = self._pause(decision, give_up)
             if pause is None or math.isinf(pause):
+                self._waited(began)
                 return decision
             self._sleep(pause, decision)
 

@@ -33,11 +33,13 @@ class Reservation(BaseReservation):
     def wait(self) -> None:
         """See :meth:`riskscale.Reservation.wait`; an exception such as KeyboardInterrupt cancels it."""
         self.raise_if_refused()
+        began = self._limiter._monotonic()
         try:
             time.sleep(self.delay())
         except BaseException:
             self._give_back()
             raise
+        self._limiter._waited(began)
         self._check_begins()
 
     def settle(self, actual: int) -> int:

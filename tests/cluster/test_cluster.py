@@ -21,6 +21,7 @@ from riskscale import (
     CircuitOpen,
     Election,
     Guard,
+    HealthMonitor,
     Hub,
     LeaseLost,
     Limit,
@@ -182,6 +183,16 @@ def test_threads(cluster: int) -> None:
         assert riskscale.sync.Lock(hub, NAMES[0], ttl=60).acquire(timeout=0.1) is None
         with riskscale.sync.Semaphore(hub, "threads", limit=1, ttl=60):
             lease.renew()
+
+
+async def test_a_node_answers_for_the_health(hub: Hub, cluster: int) -> None:
+    monitor = HealthMonitor()
+    monitor.add_redis(hub)
+    assert (await monitor.system_health("ready")).http_status == 200
+    with redis.cluster.RedisCluster(host="127.0.0.1", port=cluster) as client:
+        blocking = riskscale.sync.HealthMonitor()
+        blocking.add_redis(client)
+        assert blocking.system_health("ready").http_status == 200
 
 
 async def test_the_storage_of_limits(hub: Hub, cluster: int) -> None:

@@ -23,7 +23,7 @@ MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 MAX_NOW = 2**52
 MAX_INT = 2**53 - 1
 
-HOSTILE = "a b\t{c}%:d/ü漢\x00\x7f"
+HOSTILE = "a b\t{c}%:d/ü漢🙂\x00\x7f"
 """What a name must be escaped for, and what it must not."""
 
 Word = str | bytes | int

@@ -21,7 +21,7 @@ def slot_names(name: str, words: Sequence[str | bytes | int] | None = None) -> l
     words = [*EXAMPLES[name][1], NOW] if words is None else words
     slots = SCRIPTS[name]["args"]
     m = int(words[0]) if slots[0]["name"] == "m" else 1
-    n = next((n for n in range(1, 513) if _index(slots[-1]["index"], n=n, m=m) == len(words)), 0)
+    n = next((n for n in range(1, 4097) if _index(slots[-1]["index"], n=n, m=m) == len(words)), 0)
     if not n:
         raise ValueError(f"{name} takes no {len(words)} arguments")
     found = [""] * len(words)

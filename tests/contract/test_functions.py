@@ -135,7 +135,14 @@ def test_what_frees_passes_when_memory_is_full(server: redis.Redis) -> None:
         for name in names():
             server.config_set("maxmemory", 0)
             server.flushall()
-            for before in ("lock.acquire", "semaphore.acquire", "rate.gcra", "rate.sliding_log", "rate.reserve"):
+            for before in (
+                "lock.acquire",
+                "semaphore.acquire",
+                "rate.gcra",
+                "rate.sliding_log",
+                "rate.reserve",
+                "idempotency.begin",
+            ):
                 assert isinstance(said(server, "EVAL", before, "m", *EXAMPLES[before][1], NOW), list)
             server.config_set("maxmemory", 1)
             reply = said(server, way, name, "m", *EXAMPLES[name][1], NOW)

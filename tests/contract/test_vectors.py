@@ -15,7 +15,8 @@ import riskscale.sync
 from riskscale._core.keys import base_key
 from riskscale._core.scripts import names, script
 from tests.contract import broken
-from tests.contract.slots import SCRIPTS, bad_values, bounds, kind_of, outcome, outcomes, slot_names
+from tests.contract.bounds import telling
+from tests.contract.slots import SCRIPTS, bounds, kind_of, outcome, outcomes, slot_names
 from tests.contract.vectors import FOLDER, BadVector, Send, Step, failures, primitives, read
 
 
@@ -87,7 +88,7 @@ def test_each_outcome_of_each_field_is_in_a_vector(name: str) -> None:
 @pytest.mark.parametrize("name", names())
 def test_each_error_is_in_a_vector(name: str) -> None:
     errors = {step.error for step in steps()[name]}
-    wanted = {f"RSARG {slot['name']}" for slot in SCRIPTS[name]["args"] if bad_values(slot["type"])}
+    wanted = {f"RSARG {slot['name']}" for slot in SCRIPTS[name]["args"] if telling(slot["type"], slot["name"])}
     wanted |= {"RSARG ARGV", "RSARG KEYS", *(word for word in SCRIPTS[name]["errors"] if word != "RSARG")}
     assert wanted - errors == set()
 

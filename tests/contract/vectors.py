@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 import redis
 
-from riskscale._core.scripts import manifest
 from riskscale.errors import RiskscaleError
+from tests.contract.slots import SCRIPTS
 
 FOLDER = Path(__file__).resolve().parent
 FORMAT = 1
@@ -69,7 +69,7 @@ class Case:
 
 def primitives() -> list[str]:
     """Each has a file of vectors."""
-    return sorted({name.partition(".")[0] for name in manifest()["scripts"]})
+    return sorted({name.partition(".")[0] for name in SCRIPTS})
 
 
 def read(primitive: str, folder: Path = FOLDER) -> list[Case]:
@@ -107,7 +107,7 @@ def _step(where: str, value: Any) -> Given | Step:
     script, keys = _string(where, value["script"]), [_string(where, key) for key in _list(where, value["keys"])]
     if ("reply" in value) == ("error" in value):
         raise BadVector(f"{where}: either reply or error")
-    entry = manifest()["scripts"].get(script)
+    entry = SCRIPTS.get(script)
     if entry is None:
         raise BadVector(f"{where}: there is no script {script}")
     error = _string(where, value["error"]) if "error" in value else ""

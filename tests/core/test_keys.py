@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from riskscale import ArgumentError, Limit
 from riskscale._core.keys import base_key, check_prefix, name_part, names_of, tag_part
 from riskscale.fence.calls import GuardKeys
+from riskscale.idempotency.calls import record_key
 from riskscale.limits.calls import LimitsCalls
 from riskscale.lock.admin import ROLES, LockName, lock_name
 from riskscale.lock.calls import LockKeys
 from riskscale.rate.calls import Plan
 from riskscale.semaphore.calls import SemaphoreKeys
 
-OWN = 17
+OWN = 18
 HOSTILE = [
     "a", "a:b", "{a}", "}a{", "a}:lock", "{", "}", "%", "%7B", "%7b", "{%7D}", "\x00", " ", "\n", "\x7f", ":", "::",
     "\u00e9", "e\u0301", "🔒", "a:rate:default:60s:gcra", "rs1:{a}", "rs1", "lock", "x" * 65536, "x" * 65535 + "y",
@@ -34,6 +35,7 @@ def all_keys(name: str, tag: str | None, limiter: str, label: str) -> list[bytes
     own = [*LockKeys.of(base).all, *LockKeys.of(base, "election").all, *GuardKeys.of(base).all]
     own += [*SemaphoreKeys.of(base).all, *SemaphoreKeys.of(base, "rw").all]
     own.append(LimitsCalls("rs1", name).key if tag is None else f"{base}:nothing".encode())  # they have no tag
+    own.append(record_key("rs1", "alone" if tag is None else "tagged", tag or "tenant", name))  # nor have these
     assert len(own) == OWN
     return [*own, *plan.keys(name), plan.keys(name)[0] + b":refund:token"]
 
@@ -73,6 +75,13 @@ def test_names_can_be_read_back(name: str, tag: str | None) -> None:
 def test_no_key_of_a_limit_is_read_as_a_lock(limit: str, tenant: str, tag: str | None) -> None:
     plan = Plan("rs1", Limit(1, per=1, name=limit), tenant, tag)
     assert {lock_name("rs1", key) for key in plan.keys(tenant)} == {None}
+
+
+@given(one=st.tuples(names, names, names), two=st.tuples(names, names, names))
+def test_no_tenant_has_a_record_of_another(one: tuple[str, str, str], two: tuple[str, str, str]) -> None:
+    first, second = record_key("rs1", *one), record_key("rs1", *two)
+    assert (first == second) == (one == two)
+    assert lock_name("rs1", first) is None
 
 
 @given(base=st.from_regex(r"rs1:\{?[%0-9A-Fa-f:{} \x00]{1,8}\}?(:[%0-9A-Fa-f]{1,6})?", fullmatch=True))
