@@ -13,10 +13,10 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages bench-metrics check lua vectors metrics release-contract clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages bench-metrics bench-partitions check lua vectors metrics release-contract clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(V)/with-test $(V)/with-dev ## the environment for development
 
@@ -39,8 +39,9 @@ test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 test-contract: $(V)/with-test ## the scripts, generated clients and examples from Node, Go, Java and a shell
 	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
-soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
+soak: $(V)/with-test ## locks, then partitions, under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
+	env -u REDIS_URL $(PY) -m tests.partition --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 
 bench: bench-locks bench-rates bench-breakers ## side by side with other libraries
 
@@ -52,6 +53,9 @@ bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of 
 
 bench-metrics: $(V)/with-test ## what it costs to count an event
 	$(PY) -m benchmarks.metrics
+
+bench-partitions: $(V)/with-test ## what a group of partitions costs the server
+	$(PY) -m benchmarks.partitions
 
 bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
 	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))

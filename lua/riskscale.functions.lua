@@ -2480,6 +2480,805 @@ end,
 }
 
 redis.register_function{
+  function_name = 'rs_partition_beat',
+  description = '4aa24906697be528b31cf51203f935ca03926faa stay in a group of replicas that share out partitions, or join it: renew, and take what is free.',
+  flags = { 'allow-oom' },
+  callback = function(KEYS, ARGV) -- partition/beat.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+-- >>> _lib/partition
+-- One group: a hash. Of the whole it has the words below, 'members' (their names) and 'free' (the partitions that nobody
+-- owns); of a member '@name' -> 'end_us|ttl_us|stays|share|held|changed|address' and '=name' -> its partitions; of a
+-- partition that was ever owned its number -> its last epoch. In a list each word has a space before it.
+-- Time never runs backwards here: where the clock steps back, the group's own goes on.
+local GROUP = KEYS[1]
+if #KEYS ~= 1 then return rsarg('KEYS', 'must name the group') end
+local WORDS = { 'partitions', 'version', 'shares', 'idle', 'staying', 'early_us', 'until_us', 'seen_us', 'shift_us' }
+local found = redis.pcall('HMGET', GROUP, unpack(WORDS))
+if not found[1] and found.err then return redis.error_reply('RSSTATE the key of the group holds another type') end
+local group = {}
+for i = 1, #WORDS do group[WORDS[i]] = tonumber(found[i] or 0) end
+local time_us = math.max(now_us + group.shift_us, group.seen_us)
+local members, lists, names = {}, {}, nil
+local function parse(text)
+  local end_us, ttl_us, stays, share, held, changed, address =
+    string.match(text or '', '^(%d+)|(%d+)|(%d)|(%d+)|(%d+)|(%d+)|(.*)$')
+  return end_us and { end_us = tonumber(end_us), ttl_us = tonumber(ttl_us), stays = tonumber(stays),
+    share = tonumber(share), held = tonumber(held), changed = tonumber(changed), address = address }
+end
+local function member(name)
+  if members[name] == nil then members[name] = parse(redis.call('HGET', GROUP, '@' .. name) or nil) or false end
+  return members[name]
+end
+-- The names of all, in the order in which they joined.
+local function all()
+  if names then return names end
+  names = {}
+  local fields = {}
+  for name in string.gmatch(redis.call('HGET', GROUP, 'members') or '', '%S+') do
+    names[#names + 1], fields[#fields + 1] = name, '@' .. name
+  end
+  local records = #fields > 0 and redis.call('HMGET', GROUP, unpack(fields)) or {}
+  for i, name in ipairs(names) do
+    if members[name] == nil then members[name] = parse(records[i] or nil) or false end
+  end
+  return names
+end
+local function list(name)
+  if not lists[name] then lists[name] = redis.call('HGET', GROUP, '=' .. name) or '' end
+  return lists[name]
+end
+-- The first n numbers of a list, and the rest of it.
+local function cut(text, n)
+  local first, at = {}, 1
+  for number, after in string.gmatch(text, '(%d+)()') do
+    if #first == n then break end
+    first[#first + 1], at = number, after
+  end
+  return first, string.sub(text, at)
+end
+local function epochs(numbers)
+  return #numbers > 0 and redis.call('HMGET', GROUP, unpack(numbers)) or {}
+end
+-- <<< _lib/partition
+-- >>> _lib/partition_change
+-- Changes of a group are made in memory, and written and told at the end.
+local before, free, reshared = group.version, nil, false
+local writes, gone, freed, taken = {}, {}, {}, {}
+local function put(field, text)
+  writes[#writes + 1] = field
+  writes[#writes + 1] = text
+end
+local function changes() if group.version == before then group.version = math.max(before + 1, now_us) end end
+local function with(text, numbers)
+  return #numbers == 0 and text or text .. ' ' .. table.concat(numbers, ' ')
+end
+local function give_back(numbers)
+  if #numbers == 0 then return end
+  changes()
+  free = with(free or redis.call('HGET', GROUP, 'free') or '', numbers)
+  group.idle = group.idle + #numbers
+  for _, number in ipairs(numbers) do freed[#freed + 1] = number end
+end
+local function drop(name)
+  changes()
+  give_back(cut(list(name), math.huge))
+  members[name], lists[name], reshared = false, nil, true
+  gone[#gone + 1] = '@' .. name
+  gone[#gone + 1] = '=' .. name
+end
+-- Everybody's share: as equal as can be, and the larger ones to those who hold the most, so that the fewest move.
+local function reshare()
+  local staying = {}
+  for _, name in ipairs(all()) do
+    local each = members[name]
+    if each then
+      each.name, each.was = name, each.share
+      if each.stays == 1 then staying[#staying + 1] = each else each.share = 0 end
+    end
+  end
+  table.sort(staying, function(a, b)
+    if a.held ~= b.held then return a.held > b.held end
+    return a.name < b.name
+  end)
+  local least = math.floor(group.partitions / #staying)
+  local larger = group.partitions - least * #staying
+  for i, each in ipairs(staying) do each.share = i <= larger and least + 1 or least end
+  group.shares, group.staying = group.version, #staying
+end
+local function keep(name)
+  local each = members[name]
+  put('@' .. name, table.concat({ digits(each.end_us), digits(each.ttl_us), digits(each.stays), digits(each.share),
+    digits(each.held), digits(each.changed), each.address }, '|'))
+end
+-- The first write passes when memory is full, and then the rest passes too.
+local function save(name)
+  local alive = {}
+  for _, each in ipairs(reshared and all() or {}) do
+    if members[each] then
+      alive[#alive + 1] = each
+      if each ~= name and members[each].share ~= members[each].was then keep(each) end
+    end
+  end
+  if reshared then put('members', with('', alive)) end
+  if free then put('free', free) end
+  group.shift_us, group.seen_us = time_us - now_us, time_us
+  for _, word in ipairs(WORDS) do put(word, digits(group[word])) end
+  local life = life_ms(math.max(group.until_us - time_us, 60000000))
+  redis.call('PEXPIRE', GROUP, life)
+  for i = 1, #gone, 1000 do redis.call('HDEL', GROUP, unpack(gone, i, math.min(i + 999, #gone))) end
+  for i = 1, #writes, 1000 do redis.call('HSET', GROUP, unpack(writes, i, math.min(i + 999, #writes))) end
+  redis.call('PEXPIRE', GROUP, life)
+end
+local function tell(channel, name, address)
+  if channel == '' or group.version == before then return end
+  redis.call('PUBLISH', channel, table.concat({ GROUP, digits(group.version), digits(before), digits(group.shares),
+    digits(group.staying), digits(group.idle), name, #freed > 0 and table.concat(freed, ',') or '-',
+    #taken > 0 and table.concat(taken, ',') or '-', address }, ' '))
+end
+-- <<< _lib/partition_change
+local NEVER_US = 9007199254740991
+local name, address, channel = ARGV[1], ARGV[6], ARGV[7]
+if #ARGV ~= 8 then return rsarg('ARGV', 'must hold member, stays, partitions, ttl_us, seen, address, channel, now_us') end
+if not is_token(name) then return rsarg('member', 'must be a token') end
+local stays, partitions = integer(ARGV[2], 0, 1), integer(ARGV[3], 1, 4096)
+local ttl_us, seen = integer(ARGV[4], 1000, 31622400000000), integer(ARGV[5], 0, 9007199254740991)
+if not stays then return out_of_range('stays', 0, 1) end
+if not partitions then return out_of_range('partitions', 1, 4096) end
+if not ttl_us then return out_of_range('ttl_us', 1000, 31622400000000) end
+if not seen then return out_of_range('seen', 0, 9007199254740991) end
+if #address > 256 or find(address, '[^!-~]') then return rsarg('address', 'must be at most 256 printable characters without spaces') end
+if channel ~= '' and not is_token(channel) then return rsarg('channel', "must be a token or ''") end
+local me = member(name)
+local is_known = me
+if group.early_us <= time_us then
+  group.early_us = NEVER_US
+  for _, each in ipairs(all()) do
+    if members[each] and members[each].end_us <= time_us then drop(each)
+    elseif members[each] then group.early_us = math.min(group.early_us, members[each].end_us) end
+  end
+  me = members[name]
+end
+for _, each in ipairs(group.partitions ~= partitions and all() or {}) do
+  if members[each] then return rsarg('partitions', 'must be ' .. digits(group.partitions) .. ', as long as somebody is in the group') end
+end
+local joined = not me and stays == 1
+if joined then
+  if #all() >= 4096 then return rsarg('member', 'is one too many: a group has 4096 at the most') end
+  changes()
+  me = { stays = 1, share = 0, held = 0, changed = group.version }
+  members[name], lists[name], reshared = me, '', true
+  if not is_known then names[#names + 1] = name end
+  if group.partitions ~= partitions then
+    local numbers = {}
+    for i = 1, partitions do numbers[i] = digits(i - 1) end
+    group.partitions, group.idle, free = partitions, partitions, with('', numbers)
+  end
+end
+if not me then
+  if reshared then
+    reshare()
+    save(name)
+    tell(channel, name, address)
+  end
+  return { now_us, 0, group.version, 0, group.shares, group.staying, group.idle, 0, 0 }
+end
+if me.stays ~= stays then
+  changes()
+  me.stays, reshared = stays, true
+end
+if reshared then reshare() end
+me.end_us, me.ttl_us, me.address = time_us + ttl_us, ttl_us, address
+group.early_us = math.min(group.early_us, me.end_us)
+group.until_us = math.max(group.until_us, me.end_us + math.max(ttl_us, 60000000))
+local room = math.min(me.share - me.held, group.idle)
+if room > 0 then
+  changes()
+  local numbers
+  numbers, free = cut(free or redis.call('HGET', GROUP, 'free') or '', room)
+  local last = epochs(numbers)
+  for i, number in ipairs(numbers) do
+    local epoch = digits(math.max(tonumber(last[i] or 0) + 1, now_us))
+    taken[i] = number .. ':' .. epoch
+    put(number, epoch)
+  end
+  me.held, me.changed, group.idle = me.held + #numbers, group.version, group.idle - #numbers
+  lists[name] = with(list(name), numbers)
+end
+if joined or room > 0 then put('=' .. name, list(name)) end
+keep(name)
+save(name)
+tell(channel, name, address)
+local reply = { now_us, joined and 1 or 0, group.version, me.changed, group.shares, group.staying, group.idle, me.share, me.held }
+if me.changed ~= seen then
+  local numbers = cut(list(name), math.huge)
+  for i, epoch in ipairs(epochs(numbers)) do
+    reply[8 + 2 * i], reply[9 + 2 * i] = tonumber(numbers[i]), tonumber(epoch)
+  end
+end
+return reply
+end,
+}
+
+redis.register_function{
+  function_name = 'rs_partition_leave',
+  description = '8f0b0edcac4f3b23ffcf3eb30d5ab07f6eff7e95 give back everything that a member owns, and forget it. Those who stay share anew.',
+  flags = { 'allow-oom' },
+  callback = function(KEYS, ARGV) -- partition/leave.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+-- >>> _lib/partition
+-- One group: a hash. Of the whole it has the words below, 'members' (their names) and 'free' (the partitions that nobody
+-- owns); of a member '@name' -> 'end_us|ttl_us|stays|share|held|changed|address' and '=name' -> its partitions; of a
+-- partition that was ever owned its number -> its last epoch. In a list each word has a space before it.
+-- Time never runs backwards here: where the clock steps back, the group's own goes on.
+local GROUP = KEYS[1]
+if #KEYS ~= 1 then return rsarg('KEYS', 'must name the group') end
+local WORDS = { 'partitions', 'version', 'shares', 'idle', 'staying', 'early_us', 'until_us', 'seen_us', 'shift_us' }
+local found = redis.pcall('HMGET', GROUP, unpack(WORDS))
+if not found[1] and found.err then return redis.error_reply('RSSTATE the key of the group holds another type') end
+local group = {}
+for i = 1, #WORDS do group[WORDS[i]] = tonumber(found[i] or 0) end
+local time_us = math.max(now_us + group.shift_us, group.seen_us)
+local members, lists, names = {}, {}, nil
+local function parse(text)
+  local end_us, ttl_us, stays, share, held, changed, address =
+    string.match(text or '', '^(%d+)|(%d+)|(%d)|(%d+)|(%d+)|(%d+)|(.*)$')
+  return end_us and { end_us = tonumber(end_us), ttl_us = tonumber(ttl_us), stays = tonumber(stays),
+    share = tonumber(share), held = tonumber(held), changed = tonumber(changed), address = address }
+end
+local function member(name)
+  if members[name] == nil then members[name] = parse(redis.call('HGET', GROUP, '@' .. name) or nil) or false end
+  return members[name]
+end
+-- The names of all, in the order in which they joined.
+local function all()
+  if names then return names end
+  names = {}
+  local fields = {}
+  for name in string.gmatch(redis.call('HGET', GROUP, 'members') or '', '%S+') do
+    names[#names + 1], fields[#fields + 1] = name, '@' .. name
+  end
+  local records = #fields > 0 and redis.call('HMGET', GROUP, unpack(fields)) or {}
+  for i, name in ipairs(names) do
+    if members[name] == nil then members[name] = parse(records[i] or nil) or false end
+  end
+  return names
+end
+local function list(name)
+  if not lists[name] then lists[name] = redis.call('HGET', GROUP, '=' .. name) or '' end
+  return lists[name]
+end
+-- The first n numbers of a list, and the rest of it.
+local function cut(text, n)
+  local first, at = {}, 1
+  for number, after in string.gmatch(text, '(%d+)()') do
+    if #first == n then break end
+    first[#first + 1], at = number, after
+  end
+  return first, string.sub(text, at)
+end
+local function epochs(numbers)
+  return #numbers > 0 and redis.call('HMGET', GROUP, unpack(numbers)) or {}
+end
+-- <<< _lib/partition
+-- >>> _lib/partition_change
+-- Changes of a group are made in memory, and written and told at the end.
+local before, free, reshared = group.version, nil, false
+local writes, gone, freed, taken = {}, {}, {}, {}
+local function put(field, text)
+  writes[#writes + 1] = field
+  writes[#writes + 1] = text
+end
+local function changes() if group.version == before then group.version = math.max(before + 1, now_us) end end
+local function with(text, numbers)
+  return #numbers == 0 and text or text .. ' ' .. table.concat(numbers, ' ')
+end
+local function give_back(numbers)
+  if #numbers == 0 then return end
+  changes()
+  free = with(free or redis.call('HGET', GROUP, 'free') or '', numbers)
+  group.idle = group.idle + #numbers
+  for _, number in ipairs(numbers) do freed[#freed + 1] = number end
+end
+local function drop(name)
+  changes()
+  give_back(cut(list(name), math.huge))
+  members[name], lists[name], reshared = false, nil, true
+  gone[#gone + 1] = '@' .. name
+  gone[#gone + 1] = '=' .. name
+end
+-- Everybody's share: as equal as can be, and the larger ones to those who hold the most, so that the fewest move.
+local function reshare()
+  local staying = {}
+  for _, name in ipairs(all()) do
+    local each = members[name]
+    if each then
+      each.name, each.was = name, each.share
+      if each.stays == 1 then staying[#staying + 1] = each else each.share = 0 end
+    end
+  end
+  table.sort(staying, function(a, b)
+    if a.held ~= b.held then return a.held > b.held end
+    return a.name < b.name
+  end)
+  local least = math.floor(group.partitions / #staying)
+  local larger = group.partitions - least * #staying
+  for i, each in ipairs(staying) do each.share = i <= larger and least + 1 or least end
+  group.shares, group.staying = group.version, #staying
+end
+local function keep(name)
+  local each = members[name]
+  put('@' .. name, table.concat({ digits(each.end_us), digits(each.ttl_us), digits(each.stays), digits(each.share),
+    digits(each.held), digits(each.changed), each.address }, '|'))
+end
+-- The first write passes when memory is full, and then the rest passes too.
+local function save(name)
+  local alive = {}
+  for _, each in ipairs(reshared and all() or {}) do
+    if members[each] then
+      alive[#alive + 1] = each
+      if each ~= name and members[each].share ~= members[each].was then keep(each) end
+    end
+  end
+  if reshared then put('members', with('', alive)) end
+  if free then put('free', free) end
+  group.shift_us, group.seen_us = time_us - now_us, time_us
+  for _, word in ipairs(WORDS) do put(word, digits(group[word])) end
+  local life = life_ms(math.max(group.until_us - time_us, 60000000))
+  redis.call('PEXPIRE', GROUP, life)
+  for i = 1, #gone, 1000 do redis.call('HDEL', GROUP, unpack(gone, i, math.min(i + 999, #gone))) end
+  for i = 1, #writes, 1000 do redis.call('HSET', GROUP, unpack(writes, i, math.min(i + 999, #writes))) end
+  redis.call('PEXPIRE', GROUP, life)
+end
+local function tell(channel, name, address)
+  if channel == '' or group.version == before then return end
+  redis.call('PUBLISH', channel, table.concat({ GROUP, digits(group.version), digits(before), digits(group.shares),
+    digits(group.staying), digits(group.idle), name, #freed > 0 and table.concat(freed, ',') or '-',
+    #taken > 0 and table.concat(taken, ',') or '-', address }, ' '))
+end
+-- <<< _lib/partition_change
+local name, channel = ARGV[1], ARGV[2]
+if #ARGV ~= 3 then return rsarg('ARGV', 'must hold member, channel, now_us') end
+if not is_token(name) then return rsarg('member', 'must be a token') end
+if channel ~= '' and not is_token(channel) then return rsarg('channel', "must be a token or ''") end
+local me = member(name)
+if not me then return { now_us, 0, 0 } end
+all()
+drop(name)
+reshare()
+save(name)
+tell(channel, name, me.address)
+return { now_us, 1, #freed }
+end,
+}
+
+redis.register_function{
+  function_name = 'rs_partition_read',
+  description = '00eb2e821e5a532970cdde6ddfbdf6c890e66e8f who owns which partitions, under which epochs. Changes nothing.',
+  flags = { 'no-writes' },
+  callback = function(KEYS, ARGV) -- partition/read.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/partition
+-- One group: a hash. Of the whole it has the words below, 'members' (their names) and 'free' (the partitions that nobody
+-- owns); of a member '@name' -> 'end_us|ttl_us|stays|share|held|changed|address' and '=name' -> its partitions; of a
+-- partition that was ever owned its number -> its last epoch. In a list each word has a space before it.
+-- Time never runs backwards here: where the clock steps back, the group's own goes on.
+local GROUP = KEYS[1]
+if #KEYS ~= 1 then return rsarg('KEYS', 'must name the group') end
+local WORDS = { 'partitions', 'version', 'shares', 'idle', 'staying', 'early_us', 'until_us', 'seen_us', 'shift_us' }
+local found = redis.pcall('HMGET', GROUP, unpack(WORDS))
+if not found[1] and found.err then return redis.error_reply('RSSTATE the key of the group holds another type') end
+local group = {}
+for i = 1, #WORDS do group[WORDS[i]] = tonumber(found[i] or 0) end
+local time_us = math.max(now_us + group.shift_us, group.seen_us)
+local members, lists, names = {}, {}, nil
+local function parse(text)
+  local end_us, ttl_us, stays, share, held, changed, address =
+    string.match(text or '', '^(%d+)|(%d+)|(%d)|(%d+)|(%d+)|(%d+)|(.*)$')
+  return end_us and { end_us = tonumber(end_us), ttl_us = tonumber(ttl_us), stays = tonumber(stays),
+    share = tonumber(share), held = tonumber(held), changed = tonumber(changed), address = address }
+end
+local function member(name)
+  if members[name] == nil then members[name] = parse(redis.call('HGET', GROUP, '@' .. name) or nil) or false end
+  return members[name]
+end
+-- The names of all, in the order in which they joined.
+local function all()
+  if names then return names end
+  names = {}
+  local fields = {}
+  for name in string.gmatch(redis.call('HGET', GROUP, 'members') or '', '%S+') do
+    names[#names + 1], fields[#fields + 1] = name, '@' .. name
+  end
+  local records = #fields > 0 and redis.call('HMGET', GROUP, unpack(fields)) or {}
+  for i, name in ipairs(names) do
+    if members[name] == nil then members[name] = parse(records[i] or nil) or false end
+  end
+  return names
+end
+local function list(name)
+  if not lists[name] then lists[name] = redis.call('HGET', GROUP, '=' .. name) or '' end
+  return lists[name]
+end
+-- The first n numbers of a list, and the rest of it.
+local function cut(text, n)
+  local first, at = {}, 1
+  for number, after in string.gmatch(text, '(%d+)()') do
+    if #first == n then break end
+    first[#first + 1], at = number, after
+  end
+  return first, string.sub(text, at)
+end
+local function epochs(numbers)
+  return #numbers > 0 and redis.call('HMGET', GROUP, unpack(numbers)) or {}
+end
+-- <<< _lib/partition
+local seen = integer(ARGV[1], 0, 9007199254740991)
+if #ARGV ~= 2 then return rsarg('ARGV', 'must hold seen, now_us') end
+if not seen then return out_of_range('seen', 0, 9007199254740991) end
+local reply = { now_us, group.version, group.partitions, group.idle }
+if group.version == seen then return reply end
+for _, name in ipairs(all()) do
+  local each, owned = members[name], {}
+  if each then
+    local numbers = cut(list(name), math.huge)
+    for i, epoch in ipairs(epochs(numbers)) do owned[i] = numbers[i] .. ':' .. (epoch or '0') end
+    for _, word in ipairs({ name, each.address, each.stays, math.max(0, each.end_us - time_us), each.share,
+      table.concat(owned, ' ') }) do
+      reply[#reply + 1] = word
+    end
+  end
+end
+return reply
+end,
+}
+
+redis.register_function{
+  function_name = 'rs_partition_release',
+  description = 'ba770d2b89659742c274ffa46665ce83342d1d54 give n partitions back, each if the member owns it under that epoch. Others take them.',
+  flags = { 'allow-oom' },
+  callback = function(KEYS, ARGV) -- partition/release.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+-- >>> _lib/partition
+-- One group: a hash. Of the whole it has the words below, 'members' (their names) and 'free' (the partitions that nobody
+-- owns); of a member '@name' -> 'end_us|ttl_us|stays|share|held|changed|address' and '=name' -> its partitions; of a
+-- partition that was ever owned its number -> its last epoch. In a list each word has a space before it.
+-- Time never runs backwards here: where the clock steps back, the group's own goes on.
+local GROUP = KEYS[1]
+if #KEYS ~= 1 then return rsarg('KEYS', 'must name the group') end
+local WORDS = { 'partitions', 'version', 'shares', 'idle', 'staying', 'early_us', 'until_us', 'seen_us', 'shift_us' }
+local found = redis.pcall('HMGET', GROUP, unpack(WORDS))
+if not found[1] and found.err then return redis.error_reply('RSSTATE the key of the group holds another type') end
+local group = {}
+for i = 1, #WORDS do group[WORDS[i]] = tonumber(found[i] or 0) end
+local time_us = math.max(now_us + group.shift_us, group.seen_us)
+local members, lists, names = {}, {}, nil
+local function parse(text)
+  local end_us, ttl_us, stays, share, held, changed, address =
+    string.match(text or '', '^(%d+)|(%d+)|(%d)|(%d+)|(%d+)|(%d+)|(.*)$')
+  return end_us and { end_us = tonumber(end_us), ttl_us = tonumber(ttl_us), stays = tonumber(stays),
+    share = tonumber(share), held = tonumber(held), changed = tonumber(changed), address = address }
+end
+local function member(name)
+  if members[name] == nil then members[name] = parse(redis.call('HGET', GROUP, '@' .. name) or nil) or false end
+  return members[name]
+end
+-- The names of all, in the order in which they joined.
+local function all()
+  if names then return names end
+  names = {}
+  local fields = {}
+  for name in string.gmatch(redis.call('HGET', GROUP, 'members') or '', '%S+') do
+    names[#names + 1], fields[#fields + 1] = name, '@' .. name
+  end
+  local records = #fields > 0 and redis.call('HMGET', GROUP, unpack(fields)) or {}
+  for i, name in ipairs(names) do
+    if members[name] == nil then members[name] = parse(records[i] or nil) or false end
+  end
+  return names
+end
+local function list(name)
+  if not lists[name] then lists[name] = redis.call('HGET', GROUP, '=' .. name) or '' end
+  return lists[name]
+end
+-- The first n numbers of a list, and the rest of it.
+local function cut(text, n)
+  local first, at = {}, 1
+  for number, after in string.gmatch(text, '(%d+)()') do
+    if #first == n then break end
+    first[#first + 1], at = number, after
+  end
+  return first, string.sub(text, at)
+end
+local function epochs(numbers)
+  return #numbers > 0 and redis.call('HMGET', GROUP, unpack(numbers)) or {}
+end
+-- <<< _lib/partition
+-- >>> _lib/partition_change
+-- Changes of a group are made in memory, and written and told at the end.
+local before, free, reshared = group.version, nil, false
+local writes, gone, freed, taken = {}, {}, {}, {}
+local function put(field, text)
+  writes[#writes + 1] = field
+  writes[#writes + 1] = text
+end
+local function changes() if group.version == before then group.version = math.max(before + 1, now_us) end end
+local function with(text, numbers)
+  return #numbers == 0 and text or text .. ' ' .. table.concat(numbers, ' ')
+end
+local function give_back(numbers)
+  if #numbers == 0 then return end
+  changes()
+  free = with(free or redis.call('HGET', GROUP, 'free') or '', numbers)
+  group.idle = group.idle + #numbers
+  for _, number in ipairs(numbers) do freed[#freed + 1] = number end
+end
+local function drop(name)
+  changes()
+  give_back(cut(list(name), math.huge))
+  members[name], lists[name], reshared = false, nil, true
+  gone[#gone + 1] = '@' .. name
+  gone[#gone + 1] = '=' .. name
+end
+-- Everybody's share: as equal as can be, and the larger ones to those who hold the most, so that the fewest move.
+local function reshare()
+  local staying = {}
+  for _, name in ipairs(all()) do
+    local each = members[name]
+    if each then
+      each.name, each.was = name, each.share
+      if each.stays == 1 then staying[#staying + 1] = each else each.share = 0 end
+    end
+  end
+  table.sort(staying, function(a, b)
+    if a.held ~= b.held then return a.held > b.held end
+    return a.name < b.name
+  end)
+  local least = math.floor(group.partitions / #staying)
+  local larger = group.partitions - least * #staying
+  for i, each in ipairs(staying) do each.share = i <= larger and least + 1 or least end
+  group.shares, group.staying = group.version, #staying
+end
+local function keep(name)
+  local each = members[name]
+  put('@' .. name, table.concat({ digits(each.end_us), digits(each.ttl_us), digits(each.stays), digits(each.share),
+    digits(each.held), digits(each.changed), each.address }, '|'))
+end
+-- The first write passes when memory is full, and then the rest passes too.
+local function save(name)
+  local alive = {}
+  for _, each in ipairs(reshared and all() or {}) do
+    if members[each] then
+      alive[#alive + 1] = each
+      if each ~= name and members[each].share ~= members[each].was then keep(each) end
+    end
+  end
+  if reshared then put('members', with('', alive)) end
+  if free then put('free', free) end
+  group.shift_us, group.seen_us = time_us - now_us, time_us
+  for _, word in ipairs(WORDS) do put(word, digits(group[word])) end
+  local life = life_ms(math.max(group.until_us - time_us, 60000000))
+  redis.call('PEXPIRE', GROUP, life)
+  for i = 1, #gone, 1000 do redis.call('HDEL', GROUP, unpack(gone, i, math.min(i + 999, #gone))) end
+  for i = 1, #writes, 1000 do redis.call('HSET', GROUP, unpack(writes, i, math.min(i + 999, #writes))) end
+  redis.call('PEXPIRE', GROUP, life)
+end
+local function tell(channel, name, address)
+  if channel == '' or group.version == before then return end
+  redis.call('PUBLISH', channel, table.concat({ GROUP, digits(group.version), digits(before), digits(group.shares),
+    digits(group.staying), digits(group.idle), name, #freed > 0 and table.concat(freed, ',') or '-',
+    #taken > 0 and table.concat(taken, ',') or '-', address }, ' '))
+end
+-- <<< _lib/partition_change
+local name, channel = ARGV[1], ARGV[2]
+local n = (#ARGV - 3) / 2
+if n < 1 or n > 4096 or n ~= math.floor(n) then return rsarg('ARGV', 'must hold member, channel, 1 to 4096 pairs, now_us') end
+if not is_token(name) then return rsarg('member', 'must be a token') end
+if channel ~= '' and not is_token(channel) then return rsarg('channel', "must be a token or ''") end
+local asked, under = {}, {}
+for i = 1, n do
+  local partition, epoch = integer(ARGV[2 * i + 1], 0, 4095), integer(ARGV[2 * i + 2], 0, 9007199254740991)
+  if not partition then return out_of_range('partition', 0, 4095) end
+  if not epoch then return out_of_range('epoch', 0, 9007199254740991) end
+  asked[i], under[i] = digits(partition), epoch
+end
+local me, owned = member(name), {}
+for _, number in ipairs(me and cut(list(name), math.huge) or {}) do owned[number] = true end
+local reply, numbers, rest = { now_us }, {}, {}
+for i, epoch in ipairs(epochs(asked)) do
+  local number = asked[i]
+  reply[i + 1] = 0
+  if owned[number] and tonumber(epoch) == under[i] then
+    owned[number], reply[i + 1], numbers[#numbers + 1] = nil, 1, number
+  end
+end
+if #numbers == 0 then return reply end
+give_back(numbers)
+for _, number in ipairs(cut(list(name), math.huge)) do
+  if owned[number] then rest[#rest + 1] = number end
+end
+me.held, me.changed = #rest, group.version
+put('=' .. name, with('', rest))
+keep(name)
+save(name)
+tell(channel, name, me.address)
+return reply
+end,
+}
+
+redis.register_function{
   function_name = 'rs_rate_all_of',
   description = 'dbcb902c9292005777179c2f0fb335063ef425c9 several limits at once, all or nothing: may a request pass under m limits of any algorithm?',
   flags = {},

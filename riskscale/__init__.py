@@ -16,6 +16,7 @@ from riskscale.errors import (
     RiskscaleError,
     StaleFence,
     StateError,
+    WrongOwner,
 )
 from riskscale.fence import Guard
 from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
@@ -32,7 +33,15 @@ from riskscale.lock import (
     Waiter,
 )
 from riskscale.metrics import InMemoryMetrics, OpenTelemetryMetrics, PrometheusMetrics
-from riskscale.partition import WorkloadPartitioner
+from riskscale.partition import (
+    Assignment,
+    GroupInfo,
+    MemberInfo,
+    PartitionGroup,
+    PartitionRouter,
+    Route,
+    WorkloadPartitioner,
+)
 from riskscale.rate import (
     Decision,
     InMemoryRateLimitBackend,
@@ -70,6 +79,7 @@ __all__ = [
     "AcquireTimeout",
     "AdaptiveLimit",
     "ArgumentError",
+    "Assignment",
     "AutoScalingPolicy",
     "BreakerInfo",
     "BreakerPolicy",
@@ -88,6 +98,7 @@ __all__ = [
     "Decision",
     "DistributedLock",
     "Election",
+    "GroupInfo",
     "Guard",
     "HealthMonitor",
     "HealthReport",
@@ -108,6 +119,7 @@ __all__ = [
     "Lock",
     "LockInfo",
     "LuaLockBackend",
+    "MemberInfo",
     "MetricsCollector",
     "MetricsSnapshot",
     "Mismatch",
@@ -116,6 +128,8 @@ __all__ = [
     "MultiRateLimiter",
     "Observation",
     "OpenTelemetryMetrics",
+    "PartitionGroup",
+    "PartitionRouter",
     "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
@@ -128,6 +142,7 @@ __all__ = [
     "Reservation",
     "ResultStore",
     "RiskscaleError",
+    "Route",
     "ScalingAction",
     "ScalingDecision",
     "ScalingHistory",
@@ -143,4 +158,5 @@ __all__ = [
     "Transition",
     "Waiter",
     "WorkloadPartitioner",
+    "WrongOwner",
 ]

@@ -70,6 +70,12 @@ def test_the_example_of_the_bulkheads(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == "10 answers\nrefused: Bulkhead: max concurrent and queue full\n1 of 2\n"
 
 
+def test_the_example_of_partitions(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "partitions.md").read_text())
+    said = ran(example, scratch_server).splitlines()
+    assert sorted(said) == sorted(["assigned 64", "2 10.0.0.7:8080 True", "True", "revoked 64"])
+
+
 def test_the_example_of_leases(scratch_server: ServerProcess) -> None:
     limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
     (example,) = (each for each in limits if "LeasedRateLimiter" in each)

@@ -26,8 +26,8 @@ REGRET = 60.0
 """Seconds; a place in a queue lives for 30 s after the last call for it, which may be slow to arrive."""
 MOST_REGRETS = 1000
 LONGEST = 128
-LOST, BREAKERS = "lost", "breakers"
-"""The channels, after the root, on which all hubs hear: whose lease was taken by force, and of breakers."""
+LOST, BREAKERS, PARTITIONS = "lost", "breakers", "partitions"
+"""The channels, after the root, on which all hubs hear: whose lease was taken by force, of breakers, of partitions."""
 
 
 def channel(root: str, name: str) -> str:
@@ -153,7 +153,7 @@ class BaseMailbox:
     def _channels(self) -> tuple[str, ...]:
         """Its own, a new one each time, and those on which all hubs hear."""
         self._own = f"{self._root}:mailbox:{secrets.token_hex(12)}"
-        return self._own, channel(self._root, LOST), channel(self._root, BREAKERS)
+        return self._own, *(channel(self._root, name) for name in (LOST, BREAKERS, PARTITIONS))
 
     def _take(self, message: Any) -> None:
         if message["type"] == "subscribe":  # the first time, and again after a loss: messages may be lost

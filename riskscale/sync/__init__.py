@@ -21,6 +21,7 @@ from riskscale.sync.leased import LeasedRateLimiter
 from riskscale.sync.limits import CallableLimits, RedisLimits
 from riskscale.sync.lock import Lock
 from riskscale.sync.multi import MultiLock
+from riskscale.sync.partition import PartitionGroup, PartitionRouter
 from riskscale.sync.rate import MultiRateLimiter, RateLimiter
 from riskscale.sync.reservation import Reservation
 from riskscale.sync.semaphore import ReadWriteLock, Semaphore
@@ -44,6 +45,8 @@ __all__ = [
     "LuaLockBackend",
     "MultiLock",
     "MultiRateLimiter",
+    "PartitionGroup",
+    "PartitionRouter",
     "RateLimiter",
     "ReadWriteLock",
     "RedisLimits",

@@ -27,6 +27,8 @@ from riskscale import (
     Limit,
     Lock,
     MultiLock,
+    PartitionGroup,
+    PartitionRouter,
     RateLimiter,
     ReadWriteLock,
     RedisLimits,
@@ -172,6 +174,18 @@ async def test_limits_of_single_keys(hub: Hub) -> None:
     await limits.set(NAMES[3], "2/minute")
     for expected in ([True] * 8, [name == NAMES[3] for name in NAMES], [False] * 8):
         assert [decision.allowed for decision in await limiter.hit_many(NAMES)] == expected
+
+
+async def test_partitions_are_shared_by_beats_and_routed_by_re_reading(hub: Hub) -> None:
+    one, two = (PartitionGroup(hub, NAMES[0], 4, 0.3, address=address) for address in ("a", "b"))
+    async with one, PartitionRouter(two, refresh=0.02) as router:
+        async with two:
+            while not len(one.partitions) == len(two.partitions) == 2:
+                await asyncio.sleep(0.005)
+            while {router.route(str(number)).address for number in range(30)} != {"a", "b"}:
+                await asyncio.sleep(0.005)
+        while {router.route(str(number)).address for number in range(30)} != {"a"}:
+            await asyncio.sleep(0.005)
 
 
 def test_threads(cluster: int) -> None:

@@ -142,6 +142,7 @@ def test_what_frees_passes_when_memory_is_full(server: redis.Redis) -> None:
                 "rate.sliding_log",
                 "rate.reserve",
                 "idempotency.begin",
+                "partition.beat",
             ):
                 assert isinstance(said(server, "EVAL", before, "m", *EXAMPLES[before][1], NOW), list)
             server.config_set("maxmemory", 1)

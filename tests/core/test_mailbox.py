@@ -43,7 +43,7 @@ async def test_many_locks_share_one_subscription_that_ends_with_the_hub(
         for at in range(20):
             await until(Lock(hub, f"job{at}", ttl=30), 3)
         assert channels(raw_client, prefix) == sorted(
-            [channel.encode(), f"{prefix}rs1:breakers".encode(), f"{prefix}rs1:lost".encode()]
+            [channel.encode(), *(f"{prefix}rs1:{each}".encode() for each in ("breakers", "lost", "partitions"))]
         )
         assert raw_client.pubsub_numsub(channel) == [(channel.encode(), 1)]
         for lease in held:
