@@ -151,6 +151,8 @@ def row(*cells: str) -> str:
 
 def example(name: str, file: str) -> str:
     """A line that runs the script by hand, on the server's clock."""
+    if name not in EXAMPLES:
+        raise ContractError(f"{name} has no call in tests/contract/examples.py")
     roles, args = EXAMPLES[name]
     place = "rs1:{example}:rate:api:60s" if name.startswith("rate.") else "rs1:{example}"
     words = [*(f"{place}:{role}" for role in roles), ",", *map(str, args), ""]
