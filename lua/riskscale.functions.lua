@@ -962,6 +962,266 @@ end,
 }
 
 redis.register_function{
+  function_name = 'rs_fleet_report',
+  description = 'aef7063a61d2d295fcecb4e7e53def39816b03bf tell of one replica: how it is now, and the requests that ended since its last report.',
+  flags = {},
+  callback = function(KEYS, ARGV) -- fleet/report.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/life
+-- For PEXPIRE, which only collects garbage: never 0, and an hour more under a clock that is not the server's.
+local function life_ms(life_us)
+  local ms = math.ceil(life_us / 1000)
+  if ms < 1 then ms = 1 end
+  if ARGV[#ARGV] ~= '' then ms = ms + 3600000 end
+  return digits(ms)
+end
+-- <<< _lib/life
+-- >>> _lib/token
+-- A token: 1 to 128 characters of A-Z a-z 0-9 _ . : -
+local function is_token(text)
+  return text ~= nil and #text <= 128 and find(text, '^[%w_.:-]+$') ~= nil
+end
+-- <<< _lib/token
+-- >>> _lib/fleet
+-- A fleet: the replicas ('replica' -> 'sequence|seen_us|ttl_us|observes|cpu_ppm|queue', ttl_us 0 of one that has left;
+-- '' -> 'since_us|last_us' of all), and what all saw within the window ('begin of a slice|bucket' and 'begin of a slice|failed' -> requests).
+local REPLICAS, WINDOW = KEYS[1], KEYS[2]
+if #KEYS ~= 2 or REPLICAS == WINDOW then return rsarg('KEYS', 'must name the replicas and the window, two different keys') end
+if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', WINDOW)) ~= 'number' then
+  return redis.error_reply('RSSTATE a key of the fleet holds another type')
+end
+-- Less than so long ago; where the clock went back, also what is ahead by less than that.
+local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
+-- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
+local function read_since(text)
+  local since, last = string.match(text or '', '^(%d+)|(%d+)$')
+  if not since or tonumber(last) > now_us then return now_us end
+  return math.min(tonumber(since), now_us)
+end
+local function read_replica(text)
+  local sequence, seen, ttl, observes, cpu, queue =
+    string.match(text or '', '^(%d+)|(%d+)|(%d+)|([01])|(%d*)|(%d*)$')
+  if not sequence then return nil end
+  return { sequence = tonumber(sequence), seen_us = tonumber(seen), ttl_us = tonumber(ttl), observes = tonumber(observes),
+    cpu_ppm = tonumber(cpu), queue = tonumber(queue) }
+end
+-- <<< _lib/fleet
+local n = (#ARGV - 11) / 2
+if n < 1 or n > 1024 or n ~= math.floor(n) then return rsarg('ARGV', 'must hold 10 words, 1 to 1024 pairs, now_us') end
+local replica = ARGV[1]
+if not is_token(replica) then return rsarg('replica', 'must be a token') end
+local limits = { { 'sequence', 1, 9007199254740991 }, { 'ttl_us', 1000, 3600000000 }, { 'window_us', 1000, 3600000000 },
+  { 'age_us', 0, 9007199254740991 }, { 'cpu_ppm', 0, 1000000000, true }, { 'queue', 0, 1000000000000000, true },
+  { 'observes', 0, 1 }, { 'leaves', 0, 1 }, { 'failures', 0, 1000000000 } }
+local words = {}
+for i, limit in ipairs(limits) do
+  local word = ARGV[i + 1]
+  words[limit[1]] = integer(word, limit[2], limit[3])
+  if not words[limit[1]] and not (limit[4] and word == '') then return out_of_range(limit[1], limit[2], limit[3]) end
+end
+local window_us = words.window_us
+local slice_us = math.floor(window_us / 10)
+local ended_us = math.max(0, now_us - words.age_us)
+local slice = digits(ended_us - ended_us % slice_us)
+local added, fields = {}, {}
+local function add(name, count)
+  if count == 0 then return end
+  local field = slice .. '|' .. name
+  if not added[field] then fields[#fields + 1] = field end
+  added[field] = (added[field] or 0) + count
+end
+for i = 1, n do
+  local bucket, count = integer(ARGV[9 + 2 * i], 0, 1023), integer(ARGV[10 + 2 * i], 0, 1000000000)
+  if not bucket then return out_of_range('bucket', 0, 1023) end
+  if not count then return out_of_range('count', 0, 1000000000) end
+  add(digits(bucket), count)
+end
+add('failed', words.failures)
+local kept = redis.call('HMGET', REPLICAS, replica, '')
+local record, since_us = read_replica(kept[1]), read_since(kept[2])
+if record and words.sequence <= record.sequence then return { now_us, 0 } end
+
+local function forget(key, old)
+  for i = 1, #old, 1000 do redis.call('HDEL', key, unpack(old, i, math.min(i + 999, #old))) end
+end
+-- Once a slice: what is out of the window, and who has been dead for longer than that (until then its number is kept).
+local function sweep()
+  local swept_us = integer(redis.call('HGET', WINDOW, 'swept_us'), 0, 4503599627370496)
+  if swept_us and swept_us <= now_us and now_us < swept_us + slice_us then return end
+  local old, names, dead = {}, redis.call('HKEYS', WINDOW), {}
+  for _, name in ipairs(names) do
+    local begin_us = string.match(name, '^(%d+)|')
+    if begin_us and not is_recent(tonumber(begin_us), window_us) then old[#old + 1] = name end
+  end
+  local replicas = redis.call('HGETALL', REPLICAS)
+  for i = 1, #replicas, 2 do
+    local each = read_replica(replicas[i + 1])
+    if replicas[i] ~= '' and not (each and is_recent(each.seen_us, each.ttl_us + window_us)) then
+      dead[#dead + 1] = replicas[i]
+    end
+  end
+  forget(WINDOW, old)
+  forget(REPLICAS, dead)
+  redis.call('HSET', WINDOW, 'swept_us', digits(now_us))
+end
+sweep()
+redis.call('HSET', REPLICAS, '', digits(since_us) .. '|' .. digits(now_us), replica, table.concat({ digits(words.sequence), digits(now_us),
+  words.leaves == 1 and '0' or digits(words.ttl_us), ARGV[8], ARGV[6], ARGV[7] }, '|'))
+if #fields > 0 and is_recent(tonumber(slice), window_us) then
+  local found, pairs_of = redis.call('HMGET', WINDOW, unpack(fields)), {}
+  for i, field in ipairs(fields) do
+    pairs_of[2 * i - 1] = field
+    pairs_of[2 * i] = digits((integer(found[i], 0, 4503599627370496) or 0) + added[field])
+  end
+  redis.call('HSET', WINDOW, unpack(pairs_of))
+end
+local life = life_ms(7200000000) -- longer than any ttl or window
+redis.call('PEXPIRE', REPLICAS, life)
+redis.call('PEXPIRE', WINDOW, life)
+return { now_us, 1 }
+end,
+}
+
+redis.register_function{
+  function_name = 'rs_fleet_snapshot',
+  description = '8bcb6e6769da5951abef2a62f84da52cc0d94f96 how a fleet is: the replicas that are alive, and the requests of the window. Changes nothing.',
+  flags = { 'no-writes' },
+  callback = function(KEYS, ARGV) -- fleet/snapshot.lua
+-- >>> _lib/integer
+-- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
+local find, format = string.find, string.format
+local function integer(text, low, high)
+  if text and text ~= '' and #text <= 16 and not find(text, '%D') then
+    local value = tonumber(text)
+    if value >= low and value <= high then return value end
+  end
+  return nil
+end
+-- tostring(1755123456789012) would be '1.755123456789e+15'. '%d' is the fastest, and cut where C's long has 32 bits.
+local function digits(x)
+  local text = format('%d', x)
+  if x <= 2147483647 or #text > 11 then return text end
+  return format('%.0f', x)
+end
+local function rsarg(name, rule) return redis.error_reply('RSARG ' .. name .. ' ' .. rule) end
+local function out_of_range(name, low, high)
+  return rsarg(name, 'must be an integer from ' .. digits(low) .. ' to ' .. digits(high))
+end
+-- <<< _lib/integer
+-- >>> _lib/clock
+-- now_us is the last argument: '' = the server's clock; a number is taken as it is (2^52 at most,
+-- so that now_us plus any length this contract admits stays an exact double).
+local now_us
+if ARGV[#ARGV] == '' then
+  local time = redis.call('TIME')
+  now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+else
+  now_us = integer(ARGV[#ARGV], 0, 4503599627370496)
+end
+if not now_us then return rsarg('now_us', "must be '' or an integer from 0 to 4503599627370496") end
+-- <<< _lib/clock
+-- >>> _lib/fleet
+-- A fleet: the replicas ('replica' -> 'sequence|seen_us|ttl_us|observes|cpu_ppm|queue', ttl_us 0 of one that has left;
+-- '' -> 'since_us|last_us' of all), and what all saw within the window ('begin of a slice|bucket' and 'begin of a slice|failed' -> requests).
+local REPLICAS, WINDOW = KEYS[1], KEYS[2]
+if #KEYS ~= 2 or REPLICAS == WINDOW then return rsarg('KEYS', 'must name the replicas and the window, two different keys') end
+if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', WINDOW)) ~= 'number' then
+  return redis.error_reply('RSSTATE a key of the fleet holds another type')
+end
+-- Less than so long ago; where the clock went back, also what is ahead by less than that.
+local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
+-- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
+local function read_since(text)
+  local since, last = string.match(text or '', '^(%d+)|(%d+)$')
+  if not since or tonumber(last) > now_us then return now_us end
+  return math.min(tonumber(since), now_us)
+end
+local function read_replica(text)
+  local sequence, seen, ttl, observes, cpu, queue =
+    string.match(text or '', '^(%d+)|(%d+)|(%d+)|([01])|(%d*)|(%d*)$')
+  if not sequence then return nil end
+  return { sequence = tonumber(sequence), seen_us = tonumber(seen), ttl_us = tonumber(ttl), observes = tonumber(observes),
+    cpu_ppm = tonumber(cpu), queue = tonumber(queue) }
+end
+-- <<< _lib/fleet
+if #ARGV ~= 3 then return rsarg('ARGV', 'must hold window_us, quantile_ppm, now_us') end
+local window_us, quantile_ppm = integer(ARGV[1], 1000, 3600000000), integer(ARGV[2], 1, 1000000)
+if not window_us then return out_of_range('window_us', 1000, 3600000000) end
+if not quantile_ppm then return out_of_range('quantile_ppm', 1, 1000000) end
+local requests, failures, counts, recent = 0, 0, {}, {}
+local fields = redis.call('HGETALL', WINDOW)
+for i = 1, #fields, 2 do
+  local begin, name = string.match(fields[i], '^(%d+)|(%w+)$')
+  if begin and recent[begin] == nil then recent[begin] = is_recent(tonumber(begin), window_us) end
+  if begin and recent[begin] then
+    local count, bucket = integer(fields[i + 1], 0, 9007199254740991) or 0, integer(name, 0, 1023)
+    if bucket then
+      counts[bucket], requests = (counts[bucket] or 0) + count, requests + count
+    elseif name == 'failed' then
+      failures = failures + count
+    end
+  end
+end
+local quantile_us, rank, passed = -1, math.ceil(requests * quantile_ppm / 1000000), 0
+for bucket = 0, requests > 0 and 1023 or -1 do
+  passed = passed + (counts[bucket] or 0)
+  if passed >= rank then
+    local shift = math.max(0, math.floor(bucket / 32) - 1)
+    quantile_us = (bucket - 32 * shift) * 2 ^ shift + math.floor(2 ^ shift / 2)
+    break
+  end
+end
+local observing, since_us, reply = 0, now_us, { now_us, requests, failures, quantile_us, 0, 0 }
+local replicas = redis.call('HGETALL', REPLICAS)
+for i = 1, #replicas, 2 do
+  local each = read_replica(replicas[i + 1])
+  if replicas[i] == '' then since_us = read_since(replicas[i + 1]) end
+  if each and is_recent(each.seen_us, each.ttl_us) then
+    observing = observing + each.observes
+    reply[#reply + 1] = replicas[i]
+    reply[#reply + 1] = math.max(0, now_us - each.seen_us)
+    reply[#reply + 1] = each.cpu_ppm or -1
+    reply[#reply + 1] = each.queue or -1
+  end
+end
+reply[5], reply[6] = observing, now_us - since_us
+return reply
+end,
+}
+
+redis.register_function{
   function_name = 'rs_idempotency_abandon',
   description = '6f998d4eead695a2d1296c472356accb860168ef the attempt has ended without a result: the next caller does the work, at once.',
   flags = { 'allow-oom' },
