@@ -42,9 +42,7 @@ func alone(ctx context.Context, w http.ResponseWriter, name string) error {
 		return err
 	}
 	lock, queue, wait, owner := base+":lock", base+":queue", base+":wait", make([]byte, 16)
-	if _, err := rand.Read(owner); err != nil {
-		return err
-	}
+	must(rand.Read(owner))
 	acquire := riskscale.LockAcquire{LockKey: lock, QueueKey: queue, WaitKey: wait, Owner: fmt.Sprintf("%x", owner), TtlUs: 30_000_000, Metadata: "go"}
 	giveUp := time.Now().Add(10 * time.Second)
 	lease, err := client.LockAcquire(ctx, acquire)
@@ -79,19 +77,19 @@ func handle(path string, serve func(ctx context.Context, w http.ResponseWriter, 
 	})
 }
 
-func main() {
-	options, err := redis.ParseURL(os.Getenv("REDIS_URL"))
+func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	rdb := redis.NewClient(options)
+	return value
+}
+
+func main() {
+	rdb := redis.NewClient(must(redis.ParseURL(os.Getenv("REDIS_URL"))))
 	client = riskscale.New(func(ctx context.Context, words ...any) (any, error) { return rdb.Do(ctx, words...).Result() })
 	handle("/work/", work)
 	handle("/jobs/", alone)
-	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
-	if err != nil {
-		panic(err)
-	}
+	listener := must(net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT")))
 	fmt.Println("listening on", listener.Addr().(*net.TCPAddr).Port)
 	panic(http.Serve(listener, nil))
 }
