@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics release-contract clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)
 
-test-contract: $(V)/with-test ## the scripts from Node, Go, Java and a shell
+test-contract: $(V)/with-test ## the scripts, generated clients and examples from Node, Go, Java and a shell
 	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
 soak: $(V)/with-test ## locks, then partitions, under faults, their history judged [SECONDS=60] [SEED=n]
@@ -71,12 +71,15 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/ruff format --check .
 	$(V)/bin/mypy
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
-	$(PY) tools/contract.py --check
+	$(PY) -m tools.contract --check
 	$(PY) -m tools.metrics --check
 	$(PY) -m tests.contract.generate --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
-	$(PY) tools/contract.py
+	$(PY) -m tools.contract
+
+release-contract: $(V)/bin/python ## keep the present contract as what this release promises
+	$(PY) -m tools.contract --release
 
 metrics: $(V)/bin/python ## write again what is generated from riskscale/metrics/catalogue.py
 	$(PY) -m tools.metrics
