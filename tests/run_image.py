@@ -150,13 +150,14 @@ def end(program: str, name: str, port: int, server: ServerProcess) -> None:
     print("exit status 0")
 
 
-def refuse_settings(program: str) -> None:
-    """A wrong setting is named in one line."""
-    words = [program, "run", "--rm", "--network", "host", "--env", "RISK_RATE_LIMIT=often", IMAGE]
+def refuses_to_start(program: str, name: str, *env: str) -> None:
+    """A setting that is wrong, or missing, is named in one line."""
+    words = [program, "run", "--rm", "--network", "host", *(word for each in env for word in ("--env", each)), IMAGE]
     done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
     last = done.stderr.strip().splitlines()[-1]  # the engine may have warned before
-    expect(done.returncode == 2 and last.startswith("risk_engine: RISK_RATE_LIMIT: "), f"it said {done.stderr}")
-    print(f"a wrong setting: exit status 2, {last}")
+    told = "Traceback" not in done.stderr and last.startswith(f"risk_engine: {name}: ")
+    expect(done.returncode == 2 and told, f"exit status {done.returncode}: {done.stderr}")
+    print(f"exit status 2, {last}")
 
 
 def try_it(program: str, server: ServerProcess) -> None:
@@ -171,7 +172,8 @@ def try_it(program: str, server: ServerProcess) -> None:
         print("assessed", assessed)
         look_into(program, name)
         end(program, name, port, server)
-    refuse_settings(program)
+    refuses_to_start(program, "RISK_RATE_LIMIT", "RISK_RATE_LIMIT=often")
+    refuses_to_start(program, "RISK_REDIS_URL")
 
 
 def main() -> int:
