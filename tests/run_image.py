@@ -52,10 +52,9 @@ def said(*words: str, timeout: float = 60) -> str:
 
 def build(program: str, base: str | None) -> None:
     """The image, from the checkout."""
-    network = ["--network", "host"]
     form = ["--format", "docker"] if program == "podman" else []  # the other form has no HEALTHCHECK
     arguments = ["--build-arg", f"BASE={base}"] if base else []
-    words = [program, "build", *network, *form, *arguments, "--file", str(DOCKERFILE), "--tag", IMAGE, str(ROOT)]
+    words = [program, "build", *form, *arguments, "--file", str(DOCKERFILE), "--tag", IMAGE, str(ROOT)]
     subprocess.run(words, check=True, timeout=BUILD_SECONDS)
 
 

@@ -173,7 +173,8 @@ def test_the_configuration_is_one_that_the_service_takes(monkeypatch: pytest.Mon
     configuration = KINDS["ConfigMap"]
     assert CONTAINER["envFrom"] == [{"configMapRef": {"name": configuration["metadata"]["name"]}}]
     settings = settings_of(configuration["data"], monkeypatch)
-    assert settings.replicas == KINDS["HorizontalPodAutoscaler"]["spec"]["minReplicas"]
+    scale = KINDS["HorizontalPodAutoscaler"]["spec"]
+    assert settings.replicas == scale["minReplicas"] and settings.partitions >= scale["maxReplicas"]
     (secret,) = CONTAINER["env"]
     assert secret["name"] == "RISK_REDIS_URL" and "redis" not in str(configuration["data"])
     name, key = (secret["valueFrom"]["secretKeyRef"][word] for word in ("name", "key"))
