@@ -34,15 +34,11 @@ BUILD_SECONDS, START_SECONDS, GRACE_SECONDS = 900, 60, 40
 AS_DEPLOYED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 
 
-def engine() -> str:
-    """docker where it answers, else podman."""
-    for program in ("docker", "podman"):
-        if (
-            shutil.which(program)
-            and subprocess.run([program, "version"], capture_output=True, check=False).returncode == 0
-        ):
-            return program
-    raise SystemExit("example-image: neither docker nor podman answers")
+def answers(program: str) -> bool:
+    """Whether there is such an engine."""
+    if not shutil.which(program):
+        return False
+    return subprocess.run([program, "version"], capture_output=True, check=False, timeout=60).returncode == 0
 
 
 def said(*words: str, timeout: float = 60) -> str:
@@ -177,7 +173,9 @@ def try_it(program: str, server: ServerProcess) -> None:
 
 def main() -> int:
     end_on_sigterm()
-    program = engine()
+    program = next(filter(answers, ("docker", "podman")), None)
+    if program is None:
+        raise SystemExit("example-image: neither docker nor podman answers")
     build(program, os.environ.get("RISKSCALE_BASE"))
     with ServerProcess() as server:
         try_it(program, server)
