@@ -13,10 +13,10 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients soak bench bench-locks bench-rates bench-breakers check lua metrics clean example example-fleet example-replay example-image
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(V)/with-test $(V)/with-dev ## the environment for development
 
@@ -24,6 +24,7 @@ demo: $(V)/with-cli ## what a policy would have done to a log; then replicas tha
 	$(V)/bin/riskscale replay tests/data/sample.log --limit 10/60s --by ip --algorithm sliding_log $(and $(REDIS_URL),--redis $(REDIS_URL))
 	$(V)/bin/riskscale demo --seconds 5 $(and $(REDIS_URL),--redis $(REDIS_URL))
 
+.PHONY: example example-fleet example-replay example-image
 example: $(V)/with-cli $(V)/with-example ## the risk engine in one process, on http://127.0.0.1:8000 until Ctrl-C
 	@echo 'http://127.0.0.1:$(or $(RISK_PORT),8000) (examples/risk_engine/README.md has what to send)'
 	PYTHONPATH=examples $(PY) -m risk_engine
@@ -49,16 +50,32 @@ test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)
 
-soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
-	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
+test-contract: $(V)/with-test ## the scripts from Node, Go, Java and a shell
+	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
-bench: bench-locks bench-rates bench-breakers ## side by side with other libraries
+soak: $(V)/with-test ## locks, then partitions, under faults, their history judged [SECONDS=60] [SEED=n]
+	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
+	env -u REDIS_URL $(PY) -m tests.partition --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
+
+bench: bench-locks bench-rates bench-breakers bench-fleet ## side by side with other libraries
 
 bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many held [REDIS_URL=...]
 	$(PY) -m benchmarks.locks $(and $(REDIS_URL),--redis $(REDIS_URL))
 
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
+
+bench-fleet: $(V)/with-test $(V)/with-bench ## fleets: a tenant's partition, an event of the metrics, reports, snapshots, groups, replays
+	$(PY) -m benchmarks.fleet
+
+bench-metrics: $(V)/with-test ## what it costs to count an event
+	$(PY) -m benchmarks.metrics
+
+bench-partitions: $(V)/with-test ## what a group of partitions costs the server
+	$(PY) -m benchmarks.partitions
+
+bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
+	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))
 
 bench-rates: $(V)/with-bench $(V)/hiredis ## limits side by side, on a server of its own; writes docs/performance.md anew
 	env -u REDIS_URL PYTHONPATH=$(V)/hiredis $(PY) -m benchmarks.rates --docs docs
@@ -70,6 +87,7 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
 	$(PY) tools/contract.py --check
 	$(PY) -m tools.metrics --check
+	$(PY) -m tests.contract.generate --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
 	$(PY) tools/contract.py
@@ -77,8 +95,12 @@ lua: $(V)/bin/python ## write again what is generated from lua/
 metrics: $(V)/bin/python ## write again what is generated from riskscale/metrics/catalogue.py
 	$(PY) -m tools.metrics
 
+vectors: $(V)/with-test ## write again tests/contract/*.json, after `make lua`
+	$(PY) -m tests.contract.generate
+
 clean: ## remove what was made here
 	rm -rf .venv .venv-redis51 build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(addprefix tests/contract/runners/,node/node_modules go/bin java/target)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(V)/bin/python:

@@ -9,8 +9,8 @@
     ├── AcquireTimeout (TimeoutError)    a lock, or a place in a bulkhead, did not come free in time
     ├── LeaseLost                        a lease ended, or was taken, before its holder let go
     ├── StaleFence                       a guarded value has seen a newer holder
-    ├── IdempotencyConflict              the work of a key is under way, or another's, or its result is not kept
     ├── WrongOwner                       a partition is asked of a replica that does not own it
+    ├── IdempotencyConflict              the work of a key is under way, or another's, or its result is not kept
     ├── CircuitOpen                      a breaker refused the call: what it guards is broken
     ├── BulkheadFull (RuntimeError)      as much runs and waits as may
     └── RateLimitExceeded                a request was refused by a limit
@@ -92,6 +92,18 @@ class StaleFence(RiskscaleError):
         return f"{self.name!r} refused fence {self.fence}: the newer fence {self.mark} has read or written it"
 
 
+class WrongOwner(RiskscaleError):
+    """This replica does not own ``partition``; ``epoch`` is the newest of its owners that it knows of, 0 if of none."""
+
+    def __init__(self, partition: int, epoch: int) -> None:
+        super().__init__(partition, epoch)
+        self.partition = partition
+        self.epoch = epoch
+
+    def __str__(self) -> str:
+        return f"wrong owner of partition {self.partition}, epoch {self.epoch}"
+
+
 class IdempotencyConflict(RiskscaleError):
     """The work of ``key`` was not done by this call, and there is no result to give. ``reason`` is ``in_progress`` (in
     ``retry_after`` seconds it may be taken over), ``mismatch`` (the key was used for another request) or ``not_kept``
@@ -111,18 +123,6 @@ class IdempotencyConflict(RiskscaleError):
             "mismatch": f"key {self.key!r} was used for another request",
             "not_kept": f"the work of key {self.key!r} is done, and its result is not kept",
         }[self.reason]
-
-
-class WrongOwner(RiskscaleError):
-    """This replica does not own ``partition``; ``epoch`` is the newest of its owners that it knows of, 0 if of none."""
-
-    def __init__(self, partition: int, epoch: int) -> None:
-        super().__init__(partition, epoch)
-        self.partition = partition
-        self.epoch = epoch
-
-    def __str__(self) -> str:
-        return f"wrong owner of partition {self.partition}, epoch {self.epoch}"
 
 
 class BulkheadFull(RiskscaleError, RuntimeError):

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class MetricsCollector(Protocol):
-    """Where riskscale counts; exporters decide what becomes of labels (``tenant_id`` may be too many)."""
+    """Where riskscale counts; exporters decide what becomes of labels (``tenant_id`` may be too many).
+
+    Its methods are called in the caller's thread or event loop, and must not wait. What they raise is logged, the first
+    of each kind, and disturbs nobody. ``docs/metrics.md`` has the names and labels.
+    """
 
     def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
         """Add ``value`` to the counter ``name``."""

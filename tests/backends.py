@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import redis
 import redis.asyncio
 
 from riskscale.testing import Outage, fake_async_client, fake_client
+
+
+def asked(client: Any, command: str, keys: Iterable[str]) -> list[Any]:
+    """What a blocking client is told of each key, in one round trip."""
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        getattr(pipeline, command)(key)
+    replies: list[Any] = pipeline.execute()
+    return replies
 
 
 class Backend(Protocol):

@@ -31,6 +31,8 @@ pytest_plugins = ("riskscale.testing",)
 FOREIGN_SERVER = os.environ.get("REDIS_URL", "")
 NO_SKIPS = bool(os.environ.get("RISKSCALE_NO_SKIPS"))
 LEFT_OUT = pytest.StashKey[list[str]]()
+LONG = ("benchmarks", "faults", "history")
+"""Rooms that begin: they wait for processes, beside tests that compute, and the end is shared out in small parts."""
 
 for name, examples in {"default": 100, "ci": 250, "matrix": 15}.items():
     hypothesis.settings.register_profile(
@@ -81,6 +83,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unwanted = [item for item in items if other and item.get_closest_marker(other)]
     foreign = [item for item in items if FOREIGN_SERVER and item not in unwanted and _owns_server(item)]
     config.stash[LEFT_OUT] = [item.nodeid for item in foreign]
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
     left_out = set(unwanted) | set(foreign)
     if left_out:
         config.hook.pytest_deselected(items=[item for item in items if item in left_out])
@@ -170,6 +173,14 @@ def _server_backend(url: str, prefix: str) -> ServerBackend:
     user, password = prefix.rstrip(":"), secrets.token_hex(8)
     admin.execute_command(*setuser_line(user, password, prefix).split(" "))
     return ServerBackend(admin, url, user, password)
+
+
+@pytest.fixture
+def examples(backend: Backend) -> hypothesis.settings:
+    """For a state machine that drives scripts: all examples where the scripts have to be right, on a real server. That
+    the embedded one decides alike is shown by a quarter of them; there each costs twice as much."""
+    usual = hypothesis.settings()
+    return hypothesis.settings(usual, max_examples=usual.max_examples // (4 if backend.name == "embedded" else 1))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from riskscale import (
     DistributedLock,
     Hub,
     InMemoryLockBackend,
+    InMemoryMetrics,
     InMemoryRateLimitBackend,
     Lock,
     LuaLockBackend,
@@ -112,29 +113,15 @@ async def test_bad_input_names_the_argument(argument: str, key: Any, ttl: Any) -
     assert caught.value.argument == argument
 
 
-class Counting:
-    """A collector that remembers."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, dict[str, str]]] = []
-
-    def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
-        self.seen.append((name, labels))
-
-    def observe(self, name: str, value: float, /, **labels: str) -> None: ...
-
-    def gauge(self, name: str, value: float, /, **labels: str) -> None: ...
-
-
 async def test_exactly_the_limit_passes_and_refusals_are_counted(
     rate_backend: RateLimitBackend, clock: VirtualClock
 ) -> None:
     assert isinstance(rate_backend, RateLimitBackend)
-    metrics = Counting()
+    metrics = InMemoryMetrics()
     limiter = TenantRateLimiter(rate_backend, 100, 60, metrics)
     allowed = await asyncio.gather(*(limiter.allow_request("t1") for _ in range(150)))
     assert sum(allowed) == 100 and await limiter.allow_request("t2")
-    assert metrics.seen == [("rate_limit_exceeded", {"tenant_id": "t1"})] * 50
+    assert metrics.total("rate_limit_exceeded", tenant_id="t1") == len(metrics.events()) == 50
     assert await rate_backend.get_current_count("rate:tenant:t1") == 100  # type: ignore[attr-defined]
     clock.advance(60)
     assert await limiter.allow_request("t1")
@@ -168,11 +155,11 @@ def test_the_blocking_forms(sync_client: Any, prefix: str, clock: VirtualClock) 
         assert other.acquire("job", 10)
         other.release("job")
     for windows in (riskscale.sync.InMemoryRateLimitBackend(clock), riskscale.sync.RedisRateLimitBackend(hub)):
-        metrics = Counting()
+        metrics = InMemoryMetrics()
         limiter = riskscale.sync.TenantRateLimiter(windows, 2, 10, metrics)
         assert [limiter.allow_request("t") for _ in range(3)] == [True, True, False]
         assert windows.get_current_count("rate:tenant:t") == 2 and windows.incr_window("b", 10) == 1
-        assert len(metrics.seen) == 1
+        assert len(metrics.events("rate_limit_exceeded")) == 1
 
 
 def test_memory_is_bounded_by_what_is_alive(clock: VirtualClock) -> None:

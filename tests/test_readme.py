@@ -70,6 +70,18 @@ def test_the_example_of_the_bulkheads(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == "10 answers\nrefused: Bulkhead: max concurrent and queue full\n1 of 2\n"
 
 
+def test_the_examples_of_scaling(scratch_server: ServerProcess) -> None:
+    together, alone = blocks("python", (ROOT / "docs" / "scaling.md").read_text())
+    assert ran(together, scratch_server) == "scale_up because request_latency_p99_ms 696.32 >= 500\n"
+    assert ran(alone, scratch_server) == "15 15 cpu_usage_pct\n15 5 stabilization\n"
+
+
+def test_the_example_of_partitions(scratch_server: ServerProcess) -> None:
+    (example,) = blocks("python", (ROOT / "docs" / "partitions.md").read_text())
+    said = ran(example, scratch_server).splitlines()
+    assert sorted(said) == sorted(["assigned 64", "2 10.0.0.7:8080 True", "True", "revoked 64"])
+
+
 def test_the_example_of_leases(scratch_server: ServerProcess) -> None:
     limits = blocks("python", (ROOT / "docs" / "limits.md").read_text())
     (example,) = (each for each in limits if "LeasedRateLimiter" in each)

@@ -12,7 +12,8 @@ import riskscale
 import riskscale.sync
 
 DIFFERENT = {("Hub", name) for name in ("aclose", "close", "spawn", "ask", "enter", "leave", "check_open")}
-DIFFERENT |= {("LeasedRateLimiter", "aclose"), ("LeasedRateLimiter", "close")}
+CLOSED = ("LeasedRateLimiter", "PartitionGroup", "PartitionRouter")
+DIFFERENT |= {(name, close) for name in CLOSED for close in ("aclose", "close")}
 ASYNCIO_ONLY = {(name, option) for name in ("RateLimiter", "MultiRateLimiter") for option in ("coalesce", "timeout")}
 ASYNCIO_ONLY |= {("LeasedRateLimiter", "timeout")}
 

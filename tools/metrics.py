@@ -74,6 +74,21 @@ def present(name: str, by: str, how: str = "sum", where: str = "") -> str:
     return f"{how} by ({by}) ({series(name, where=where)})"
 
 
+def depth(name: str, text: str) -> Sequence[Query]:
+    """A gauge of bulkheads: of local ones all processes together; of shared ones each tells the whole."""
+    return [
+        Query(present(name, "bulkhead", how, f'shared="{shared}"'), f"{{{{bulkhead}}}} {text}{of}")
+        for how, shared, of in (("sum", "no", ""), ("max", "yes", ", shared"))
+    ]
+
+
+def leaders(name: str) -> Query:
+    """A gauge of the replicas that decide now: those that led before still show what they saw."""
+    deciding = rate("scaling_decisions", "job, instance, group")
+    expr = f"max by (group) ({series(name)} and on (job, instance, group) {deciding} > 0)"
+    return Query(expr, f"{{{{group}}}} {name.removeprefix('scaling_')}")
+
+
 ROWS: dict[str, Sequence[Panel]] = {
     "Rate limits": (
         Panel("Decisions", "ops", [Query(rate("rate_decisions", "limiter, outcome"), "{{limiter}} {{outcome}}")]),
@@ -138,12 +153,9 @@ ROWS: dict[str, Sequence[Panel]] = {
         Panel(
             "Running, and how many may",
             "short",
-            [
-                Query(present("bulkhead_running", "bulkhead"), "{{bulkhead}} running"),
-                Query(present("bulkhead_limit", "bulkhead"), "{{bulkhead}} limit"),
-            ],
+            [*depth("bulkhead_running", "running"), *depth("bulkhead_limit", "limit")],
         ),
-        Panel("Waiting", "short", [Query(present("bulkhead_waiting", "bulkhead"), "{{bulkhead}}")]),
+        Panel("Waiting", "short", depth("bulkhead_waiting", "waiting")),
         Panel(
             "Refused and lost",
             "ops",
@@ -153,6 +165,24 @@ ROWS: dict[str, Sequence[Panel]] = {
             ],
         ),
         Panel("Time waited", "s", quantiles("bulkhead_wait_seconds", "bulkhead")),
+    ),
+    "Partitions, scaling, idempotency": (
+        Panel(
+            "Partitions owned, by all and by each replica",
+            "short",
+            [Query(present("partitions_owned", "group", how), f"{{{{group}}}} {how}") for how in ("sum", "min", "max")],
+        ),
+        Panel("Partitions lost", "ops", [Query(rate("partitions_lost", "group"), "{{group}}")]),
+        Panel("Replicas, by whoever leads", "short", [leaders("scaling_replicas"), leaders("scaling_replicas_wanted")]),
+        Panel(
+            "Scaling decisions",
+            "ops",
+            [
+                Query(rate("scaling_decisions", "group, action"), "{{group}} {{action}}"),
+                Query(rate("scaling_apply_failures", "group"), "{{group}} failed"),
+            ],
+        ),
+        Panel("Idempotent work", "ops", [Query(rate("idempotency_begins", "guard, outcome"), "{{guard}} {{outcome}}")]),
     ),
 }
 

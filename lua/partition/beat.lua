@@ -278,7 +278,7 @@ if room > 0 then
   me.held, me.changed, group.idle = me.held + #numbers, group.version, group.idle - #numbers
   lists[name] = with(list(name), numbers)
 end
-if me.changed == group.version then put('=' .. name, list(name)) end
+if joined or room > 0 then put('=' .. name, list(name)) end
 keep(name)
 save(name)
 tell(channel, name, address)

@@ -162,7 +162,7 @@ local cost = integer(ARGV[5], 1, 1000000000000000)
 if not cost then return out_of_range('cost', 1, 1000000000000000) end
 local max_wait_us = integer(ARGV[6], 0, 315576000000000)
 if not max_wait_us then return out_of_range('max_wait_us', 0, 315576000000000) end
-if now_us + max_wait_us + full_us > MOST then
+if now_us + max_wait_us > MOST - full_us then -- the sum of all three would be rounded
   return rsarg('max_wait_us', 'and now_us and burst * ceil(window_us / count) must be at most 2^53 together')
 end
 local state = load()

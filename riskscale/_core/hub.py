@@ -47,7 +47,8 @@ class Hub(BaseHub):
         key_prefix: the application's, put before every key; ``[A-Za-z0-9_.:-]*``.
         clock: a callable that gives integer microseconds, for tests, replay, or providers that forbid TIME in
             scripts. None: the server's clock. Keys are then ``rs1c:...``, apart from those on the server's clock.
-        metrics: where to count; see :class:`riskscale.typing.MetricsCollector`.
+        metrics: where to count: :class:`riskscale.PrometheusMetrics`, :class:`riskscale.OpenTelemetryMetrics`, or your
+            own :class:`riskscale.MetricsCollector`.
         timeout: seconds that one call may take before TimeoutError. None: the client's own time-outs.
         max_in_flight: calls at one time; more wait their turn (a client's pool raises when it runs out).
 

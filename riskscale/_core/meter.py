@@ -22,7 +22,7 @@ class Meter:
         """Of what a caller gave as ``metrics``; ArgumentError."""
         if metrics is None:
             return None
-        if not isinstance(metrics, MetricsCollector):
+        if isinstance(metrics, type) or not isinstance(metrics, MetricsCollector):
             raise ArgumentError("metrics", f"must have increment(), observe() and gauge(), not be {metrics!r}")
         return cls(metrics)
 

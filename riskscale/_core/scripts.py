@@ -43,8 +43,9 @@ def script(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
+@cache
 def manifest() -> dict[str, Any]:
-    """The generated contract of all scripts: ``{"contract": 1, "scripts": {...}}``."""
+    """The generated contract of all scripts: ``{"contract": 1, "scripts": {...}}``. One for everybody: to be read."""
     contract: dict[str, Any] = json.loads((folder() / "manifest.json").read_bytes())
     return contract
 

@@ -34,12 +34,13 @@ class BulkheadStatus:
     max_concurrent: int
     max_queued: int
 
-    def tell(self, meter: Meter | None) -> None:
-        """As the gauges ``bulkhead_running``, ``bulkhead_waiting`` and ``bulkhead_limit``."""
+    def tell(self, meter: Meter | None, shared: str = "no") -> None:
+        """As the gauges ``bulkhead_running``, ``bulkhead_waiting`` and ``bulkhead_limit``; ``shared`` is yes where they
+        are of all processes, so that nobody adds them up."""
         if meter is not None:
-            meter.gauge("bulkhead_running", self.running, bulkhead=self.name)
-            meter.gauge("bulkhead_waiting", self.waiting, bulkhead=self.name)
-            meter.gauge("bulkhead_limit", self.max_concurrent, bulkhead=self.name)
+            meter.gauge("bulkhead_running", self.running, bulkhead=self.name, shared=shared)
+            meter.gauge("bulkhead_waiting", self.waiting, bulkhead=self.name, shared=shared)
+            meter.gauge("bulkhead_limit", self.max_concurrent, bulkhead=self.name, shared=shared)
 
 
 class BaseExecutor:

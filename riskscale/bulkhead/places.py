@@ -72,7 +72,7 @@ class Places:
             max_concurrent=self.spec.limit,
             max_queued=self.spec.max_queued or 0,
         )
-        status.tell(self._hub.meter)
+        status.tell(self._hub.meter, shared="yes")
         return status
 
     def ended_without(self, error: Exception) -> None:

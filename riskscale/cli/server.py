@@ -20,6 +20,7 @@ from redis.retry import Retry
 
 from riskscale._core.mailbox import QUIET
 from riskscale.cli.errors import Failure, is_noperm, is_unreachable, server_words
+from riskscale.testing.embedded import fake_client, new_fake_server
 
 TIMEOUT = 5.0
 SHAPE = "expected redis://[[user]:password@]host[:port][/db], rediss://..., or unix:///path"
@@ -119,17 +120,12 @@ def fake_server() -> Any:
     """The state that embedded clients share."""
     if any(find_spec(name) is None for name in ("fakeredis", "lupa")):
         raise Failure("the embedded server needs fakeredis and lupa: pip install 'riskscale[cli]', or give --redis URL")
-    import fakeredis
-
-    return fakeredis.FakeServer(version=(7,), server_type="redis")
+    return new_fake_server()
 
 
 def embedded() -> Any:
     """A blocking client of a Redis in this process, with Lua."""
-    server = fake_server()
-    import fakeredis
-
-    return fakeredis.FakeRedis(server=server)
+    return fake_client(fake_server())
 
 
 def _is_cluster(client: Any) -> bool:

@@ -34,8 +34,8 @@ class Attempt:
     done: bool = False
     begun: Begun = NOT_YET
     races: bool = False
-    renew_script: str = "idempotency.heartbeat"
     kind: str = "idempotency"
+    renew_script: str = "idempotency.heartbeat"
 
     def acquire(self, grant: Grant, mailbox: str) -> Call[Seen]:
         """``idempotency.begin``; what the reply says of others stays in ``begun``."""

@@ -169,14 +169,15 @@ class BaseLease:
     def _settled(self) -> bool:
         return all(grant.settled for grant in self._grants)
 
-    def _ended(self, outcome: str) -> None:
-        """Tell ``lock_hold_seconds``, once, whoever comes first."""
+    def _count_end(self) -> None:
+        """Tell ``lock_hold_seconds`` that it is over, once, whoever comes first."""
         try:
             began = self._began.pop()
         except IndexError:
             return
         if self._meter is not None:
-            seconds, kind = self._monotonic() - began, self._grant.spec.kind
+            seconds, outcome = self._monotonic() - began, "lost" if self._is_lost else "released"
+            kind = self._grant.spec.kind
             self._meter.observe("lock_hold_seconds", seconds, kind=kind, outcome=outcome, lock=self._name)
 
     def _new_watches(self) -> list[Watch]:

@@ -9,8 +9,9 @@ from typing import TypeVar
 from riskscale._core.base import GRACE, BaseHub
 from riskscale._core.call import Cleanup, Finish, Flow, Listen, Wait
 from riskscale._core.durations import MICRO, Duration
-from riskscale.errors import AcquireTimeout, LeaseLost
-from riskscale.lease.grant import Grant, Seen, Spec, lease_us, new_token, renewal
+from riskscale._core.meter import Meter
+from riskscale.errors import AcquireTimeout, HubClosed, LeaseLost
+from riskscale.lease.grant import Grant, Named, Seen, Spec, lease_us, new_token, renewal
 
 L = TypeVar("L")
 R = TypeVar("R")
@@ -104,32 +105,35 @@ def refuse_too_few(grant: Grant, replicas: Replicas | None) -> None:
 def acquire(
     spec: Spec,
     timeout: float | None,
-    hub: BaseHub,
+    monotonic: Monotonic,
     lease: Callable[[Grant], L],
     *,
     replicas: Replicas | None = None,
     owner: str = "",
+    meter: Meter | None = None,
 ) -> Flow[L | None]:
     """One grant; it becomes a ``lease`` before the flow ends, so that a hub that closes meanwhile knows of it."""
     grant = Grant(spec=spec, token=owner or new_token(), hold=new_token() if owner else "")
-    taking = timed(take(grant, timeout, hub.monotonic, replicas), hub, spec.kind, spec.name)
+    taking = timed(take(grant, timeout, monotonic, replicas), spec, monotonic, meter)
     return lease(grant) if (yield from taking) else None
 
 
-def timed(flow: Flow[R], hub: BaseHub, kind: str, name: str) -> Flow[R]:
-    """The same flow, whose result says whether it is held; ``lock_wait_seconds`` tells how long that took."""
-    if hub.meter is None:
+def timed(flow: Flow[R], spec: Named, monotonic: Monotonic, meter: Meter | None) -> Flow[R]:
+    """The same flow, which ends with something true where it is held; ``lock_wait_seconds`` tells how long it took."""
+    if meter is None:
         return (yield from flow)
-    began, outcome = hub.monotonic(), "cancelled"
+    began, outcome = monotonic(), "cancelled"
     try:
         held = yield from flow
         outcome = "acquired" if held else "timeout"
         return held
+    except HubClosed:
+        raise
     except Exception:
         outcome = "failed"
         raise
     finally:
-        hub.meter.observe("lock_wait_seconds", hub.monotonic() - began, kind=kind, outcome=outcome, lock=name)
+        meter.observe("lock_wait_seconds", monotonic() - began, kind=spec.kind, outcome=outcome, lock=spec.name)
 
 
 def _mailbox(grant: Grant, timeout: float | None) -> Flow[str]:

@@ -37,8 +37,8 @@ class Seen:
         return replace(seen, full=not seen.acquired and seen.rank < 0)
 
 
-class Spec(Protocol):
-    """What is acquired, by which calls."""
+class Named(Protocol):
+    """What metrics tell of it."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,11 @@ class Spec(Protocol):
 
     @property
     def kind(self) -> str:
-        """What it is, for metrics."""
+        """What it is: a lock, a semaphore."""
+
+
+class Spec(Named, Protocol):
+    """What is acquired, by which calls."""
 
     @property
     def ttl_us(self) -> int:

@@ -72,7 +72,6 @@ class Lease(BaseLease):
         """
         try:
             await self._hub.drive(flows.release(self._grants))
-            self._ended("released")
         except LeaseLost:
             self._hear()
             raise
@@ -125,6 +124,7 @@ class Lease(BaseLease):
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
+        self._count_end()
         watches, self._watches = self._watches, []
         for watch in watches:
             self._hub.part(Keeper).forget(watch)
@@ -135,7 +135,6 @@ class Lease(BaseLease):
         if self._was_told:
             return
         self._was_told = True
-        self._ended("lost")
         if self._lost is not None:
             self._lost.set()
         if cut and self._terms.cancel_on_lost and self._entered_by is not None:

@@ -29,6 +29,7 @@ class MultiSpec:
     name: str
     locks: tuple[LockSpec, ...]
     together: bool
+    kind: str = "lock"
 
     @classmethod
     def of(
@@ -63,7 +64,7 @@ def acquire(
     Whoever waits holds those before it, renews them meanwhile, and gives them back when it gives up.
     """
     taking = _take(spec, timeout, hub, replicas)
-    grants = yield from flows.timed(taking, hub, spec.locks[0].kind, spec.name)
+    grants = yield from flows.timed(taking, spec, hub.monotonic, hub.meter)
     return None if grants is None else lease(*grants)
 
 

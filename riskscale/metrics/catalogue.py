@@ -53,7 +53,8 @@ SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 NAMES: tuple[str, ...] = ()
 """In place of a label's values: whatever its users call things."""
-HELD = ("lock", "semaphore", "bulkhead", "election")
+HELD = ("lock", "semaphore", "election")
+ACTIONS = ("scale_up", "scale_down", "no_action")
 STATES = ("closed", "open", "half_open", "disabled", "metrics_only")
 YES_NO = ("yes", "no")
 
@@ -77,7 +78,7 @@ _ALL = (
         LONG,
         "lock.wait",
         "Time to acquire a lock, a semaphore or an election, round trips included, however that ended.",
-        kind=HELD[:2] + HELD[3:],
+        kind=HELD,
         outcome=("acquired", "timeout", "failed", "cancelled"),
         lock=NAMES,
     ),
@@ -85,9 +86,9 @@ _ALL = (
         "lock_hold_seconds",
         LONG,
         "lock.hold",
-        "Time for which a lock, a semaphore, a place in a shared bulkhead or an election was held, until it was "
-        "released or known to be lost.",
-        kind=HELD,
+        "Time for which a lock, a semaphore, an election, a place in a shared bulkhead or idempotent work was held, "
+        "until it was released or known to be lost.",
+        kind=(*HELD, "bulkhead", "idempotency"),
         outcome=("released", "lost"),
         lock=NAMES,
     ),
@@ -142,9 +143,20 @@ _ALL = (
         breaker=NAMES,
         state=STATES,
     ),
-    _gauge("bulkhead_running", "{task}", "bulkhead.running", "Tasks that run in a bulkhead.", bulkhead=NAMES),
-    _gauge("bulkhead_waiting", "{task}", "bulkhead.waiting", "Tasks that wait for a bulkhead.", bulkhead=NAMES),
-    _gauge("bulkhead_limit", "{task}", "bulkhead.limit", "Tasks that may run in a bulkhead.", bulkhead=NAMES),
+    _gauge(
+        "bulkhead_running", "{task}", "bulkhead.running", "Tasks that run in a bulkhead.", bulkhead=NAMES, shared=YES_NO
+    ),
+    _gauge(
+        "bulkhead_waiting",
+        "{task}",
+        "bulkhead.waiting",
+        "Tasks that wait for a bulkhead.",
+        bulkhead=NAMES,
+        shared=YES_NO,
+    ),
+    _gauge(
+        "bulkhead_limit", "{task}", "bulkhead.limit", "Tasks that may run in a bulkhead.", bulkhead=NAMES, shared=YES_NO
+    ),
     _counter("bulkhead_rejected", "{task}", "bulkhead.rejections", "Tasks refused by a full bulkhead.", bulkhead=NAMES),
     _counter(
         "bulkhead_lost",
@@ -154,6 +166,51 @@ _ALL = (
         bulkhead=NAMES,
     ),
     _times("bulkhead_wait_seconds", LONG, "bulkhead.wait", "Time waited for a place in a bulkhead.", bulkhead=NAMES),
+    _gauge("partitions_owned", "{partition}", "partition.owned", "Partitions that this process owns.", group=NAMES),
+    _counter(
+        "partitions_lost",
+        "{partition}",
+        "partition.losses",
+        "Partitions whose lease ended before they were handed over.",
+        group=NAMES,
+    ),
+    _counter(
+        "scaling_decisions",
+        "{decision}",
+        "scaling.decisions",
+        "Decisions of a ScalingController, by the leader alone.",
+        group=NAMES,
+        action=ACTIONS,
+    ),
+    _gauge(
+        "scaling_replicas",
+        "{replica}",
+        "scaling.replica.present",
+        "Replicas that the leader's last decision saw.",
+        group=NAMES,
+    ),
+    _gauge(
+        "scaling_replicas_wanted",
+        "{replica}",
+        "scaling.replica.wanted",
+        "Replicas that it wants; none of a policy that says no number.",
+        group=NAMES,
+    ),
+    _counter(
+        "scaling_apply_failures",
+        "{failure}",
+        "scaling.apply.failures",
+        "Decisions that could not be applied.",
+        group=NAMES,
+    ),
+    _counter(
+        "idempotency_begins",
+        "{attempt}",
+        "idempotency.begins",
+        "Attempts of idempotent work, by what was found.",
+        guard=NAMES,
+        outcome=("new", "in_progress", "replay", "mismatch"),
+    ),
 )
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}

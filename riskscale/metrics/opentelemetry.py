@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from riskscale._core.durations import Duration, seconds
+from riskscale.errors import ArgumentError
 from riskscale.metrics.catalogue import METRICS, Kind, Metric
 from riskscale.metrics.series import Exporter, SeriesOptions, Tell
 
@@ -19,7 +20,7 @@ WAITS = {name: metric.otel.removesuffix(".duration") for name, metric in METRICS
 """The names of spans, by the histograms of the same waits."""
 
 
-class OpenTelemetryMetrics(Exporter["Instrument"]):
+class OpenTelemetryMetrics(Exporter):
     """Counts in instruments of OpenTelemetry, as ``riskscale....``; docs/metrics.md has the names.
 
     Args:
@@ -52,6 +53,12 @@ class OpenTelemetryMetrics(Exporter["Instrument"]):
             raise ModuleNotFoundError(message, name=error.name) from error
         from riskscale import __version__
 
+        for argument, provider, method in (
+            ("meter_provider", meter_provider, "get_meter"),
+            ("tracer_provider", tracer_provider, "get_tracer"),
+        ):
+            if provider is not None and not hasattr(provider, method):
+                raise ArgumentError(argument, f"must have {method}(), not be {provider!r}")
         self._meter = metrics.get_meter("riskscale", __version__, meter_provider)
         self._shortest = None if wait_spans is None else seconds(wait_spans, "wait_spans")
         self._tracer = trace.get_tracer("riskscale", __version__, tracer_provider)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+from riskscale._core.durations import number
 from riskscale.errors import ArgumentError
 from riskscale.metrics.catalogue import METRICS, Kind, Metric
 from riskscale.metrics.series import Exporter, SeriesOptions, Tell
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 METHODS = {Kind.COUNTER: "inc", Kind.HISTOGRAM: "observe", Kind.GAUGE: "set"}
 
 
-class PrometheusMetrics(Exporter["Collected"]):
+class PrometheusMetrics(Exporter):
     """Counts in a registry of prometheus-client, as ``riskscale_...``; docs/metrics.md has the names.
 
     Args:
@@ -47,6 +49,8 @@ class PrometheusMetrics(Exporter["Collected"]):
             raise ModuleNotFoundError(message, name=error.name) from error
         if options.get("top") and os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             raise ArgumentError("top", "cannot be had in multiprocess mode, where no series can be forgotten")
+        if registry is not None and not hasattr(registry, "register"):
+            raise ArgumentError("registry", f"must be a CollectorRegistry, not {registry!r}")
         self._client = prometheus_client
         self._registry = prometheus_client.REGISTRY if registry is None else registry
         self._buckets = checked(buckets or {})
@@ -114,6 +118,7 @@ def checked(buckets: Mapping[str, Sequence[float]]) -> Mapping[str, Sequence[flo
     for name, bounds in buckets.items():
         if name not in METRICS or METRICS[name].kind is not Kind.HISTOGRAM:
             raise ArgumentError("buckets", f"names no histogram of riskscale: {name!r}")
-        if not bounds or list(bounds) != sorted(set(bounds)):
+        numbers = [number(bound, "buckets", -math.inf, math.inf) for bound in bounds]
+        if not numbers or numbers != sorted(set(numbers)):
             raise ArgumentError("buckets", f"of {name!r} must be bounds that rise, not {bounds!r}")
     return buckets

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Generic, Protocol, TypeAlias, TypedDict, TypeVar
+from typing import Protocol, TypeAlias, TypedDict
 
 from riskscale._core.durations import integer
 from riskscale.errors import ArgumentError
@@ -22,7 +22,6 @@ MOST = 100_000
 
 Tell: TypeAlias = Callable[[float], object]
 """Of one series: add, observe or set."""
-T = TypeVar("T", bound="Backend")
 
 
 class SeriesOptions(TypedDict, total=False):
@@ -33,7 +32,10 @@ class SeriesOptions(TypedDict, total=False):
     top: Mapping[str, int]
     """Labels of which only the busiest values, so many, go by their names, and all others by "other"."""
     max_series: int
-    """Label sets of one metric; 1,000 unless said. Later ones come under "other"; of gauges they are left out."""
+    """Label sets of one metric; 1,000 unless said. Later ones come under "other".
+
+    Gauges have no "other": what would come under it is left out.
+    """
 
 
 class Backend(Protocol):
@@ -46,10 +48,10 @@ class Backend(Protocol):
         """Let go of a series; whether it can."""
 
 
-class Family(Generic[T]):
+class Family:
     """The series of one metric."""
 
-    def __init__(self, metric: Metric, bounds: Bounds, backend: T) -> None:
+    def __init__(self, metric: Metric, bounds: Bounds, backend: Backend) -> None:
         self._backend, self._bounds = backend, bounds
         self._kept = tuple(bounds.kept(metric.labels))
         self._tops = [(at, bounds.tops[label]) for at, label in enumerate(self._kept) if label in bounds.tops]
@@ -57,27 +59,36 @@ class Family(Generic[T]):
         """Of which labels we give the values, so that there are few."""
         self._is_gauge = metric.kind is Kind.GAUGE
         self._series: dict[tuple[str, ...], Tell] = {}
-        self.key: Callable[[Mapping[str, str]], object] = itemgetter(*self._kept) if self._kept else _nothing
-        self.known: dict[object, Tell] = {}
+        self._key: Callable[[Mapping[str, str]], object] = itemgetter(*self._kept) if self._kept else _nothing
+        self._known: dict[object, Tell] = {}
         """By that key: what can be found without a second look."""
 
-    def find(self, labels: Mapping[str, str]) -> Tell:
+    def of(self, labels: Mapping[str, str]) -> Tell:
         """The series of an event; a label that is missing is ''."""
+        try:
+            tell = self._known.get(self._key(labels))
+        except KeyError:
+            tell = None
+        return tell or self._find(labels)
+
+    def _find(self, labels: Mapping[str, str]) -> Tell:
         values = tuple([labels.get(label, "") for label in self._kept])
         with self._bounds.mutex:
             for at, top in self._tops:
-                if not top.has(values[at]):
-                    values = (*values[:at], OTHER, *values[at + 1 :])
+                if values[at] == OTHER or not top.has(values[at]):
+                    if self._is_gauge:  # what many of them set in turn would say nothing
+                        return _nothing
+                    values = values[:at] + (OTHER,) + values[at + 1 :]  # noqa: RUF005 - at every event
             tell = self._series.get(values)
             if tell is None and len(self._series) >= self._bounds.max_series:
-                if self._is_gauge:  # what many of them set in turn would say nothing
+                if self._is_gauge:
                     return _nothing
                 values = tuple([each if few else OTHER for each, few in zip(values, self._fixed, strict=True)])
                 tell = self._series.get(values)
             if tell is None:
                 tell = self._series[values] = self._backend.series(values)
                 if not self._tops and labels.keys() >= set(self._kept):
-                    self.known[self.key(dict(zip(self._kept, values, strict=True)))] = tell
+                    self._known[self._key(dict(zip(self._kept, values, strict=True)))] = tell
             return tell
 
     def evict(self, label: str, value: str) -> None:
@@ -98,14 +109,15 @@ class Bounds:
             raise TypeError(f"unexpected keyword argument {min(unexpected)!r}")
         self.mutex = threading.Lock()
         self.max_series = integer(options.get("max_series", 1000), "max_series", 1, MOST)
-        top = options.get("top", {})
+        top, drop = options.get("top", {}), options.get("drop", UNBOUNDED)
+        if not isinstance(top, Mapping):
+            raise ArgumentError("top", f"must say how many by label, not be {top!r}")
+        if isinstance(drop, str) or not isinstance(drop, Collection):
+            raise ArgumentError("drop", f"must be several labels, not {drop!r}")
         self.tops = {
             label: Top(integer(places, f"top[{label!r}]", 1, self.max_series), partial(evict, label))
             for label, places in top.items()
         }
-        drop = options.get("drop", UNBOUNDED)
-        if isinstance(drop, str):
-            raise ArgumentError("drop", "must be several labels, not one text")
         self.drop = frozenset(drop) - self.tops.keys()
 
     def kept(self, labels: Collection[str]) -> list[str]:
@@ -113,18 +125,16 @@ class Bounds:
         return [label for label in labels if label not in self.drop]
 
 
-class Exporter(Generic[T]):
+class Exporter:
     """A collector that hands what it is told to a backend for each metric; see :class:`riskscale.MetricsCollector`."""
 
     def __init__(self, options: SeriesOptions) -> None:
         self._bounds = Bounds(self._evict, options)
         self._making = threading.Lock()
-        self._counters: dict[str, Family[T]] = {}
-        self._histograms: dict[str, Family[T]] = {}
-        self._gauges: dict[str, Family[T]] = {}
-        self._families = {
-            Kind.COUNTER: self._counters, Kind.HISTOGRAM: self._histograms, Kind.GAUGE: self._gauges,
-        }  # fmt: skip
+        self._families: dict[Kind, dict[str, Family]] = {kind: {} for kind in Kind}
+        self._counters = self._families[Kind.COUNTER]
+        self._histograms = self._families[Kind.HISTOGRAM]
+        self._gauges = self._families[Kind.GAUGE]
         for name, metric in METRICS.items():
             self._families[metric.kind][name] = self._family(metric)
 
@@ -132,38 +142,31 @@ class Exporter(Generic[T]):
         """See :class:`riskscale.MetricsCollector`; ArgumentError where ``value`` is negative or not finite."""
         if not 0 <= value < math.inf:
             raise ArgumentError("value", f"must be finite and not negative, not {value}: a counter only rises")
-        self._find(self._counters.get(name) or self._unknown(Kind.COUNTER, name, labels), labels)(value)
+        (self._counters.get(name) or self._unknown(Kind.COUNTER, name, labels)).of(labels)(value)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """See :class:`riskscale.MetricsCollector`; ArgumentError where ``value`` is not finite."""
         if not -math.inf < value < math.inf:
             raise ArgumentError("value", f"must be finite, not {value}")
-        self._find(self._histograms.get(name) or self._unknown(Kind.HISTOGRAM, name, labels), labels)(value)
+        (self._histograms.get(name) or self._unknown(Kind.HISTOGRAM, name, labels)).of(labels)(value)
 
     def gauge(self, name: str, value: float, /, **labels: str) -> None:
         """See :class:`riskscale.MetricsCollector`; ArgumentError where ``value`` is not finite."""
         if not -math.inf < value < math.inf:
             raise ArgumentError("value", f"must be finite, not {value}")
-        self._find(self._gauges.get(name) or self._unknown(Kind.GAUGE, name, labels), labels)(value)
+        (self._gauges.get(name) or self._unknown(Kind.GAUGE, name, labels)).of(labels)(value)
 
-    def _find(self, family: Family[T], labels: dict[str, str]) -> Tell:
-        try:
-            tell = family.known.get(family.key(labels))
-        except KeyError:  # a label is missing
-            tell = None
-        return tell or family.find(labels)
-
-    def _unknown(self, kind: Kind, name: str, labels: dict[str, str]) -> Family[T]:
+    def _unknown(self, kind: Kind, name: str, labels: dict[str, str]) -> Family:
         with self._making:
             families = self._families[kind]
             if name not in families:
                 families[name] = self._family(unknown(kind, name, labels))
             return families[name]
 
-    def _family(self, metric: Metric) -> Family[T]:
+    def _family(self, metric: Metric) -> Family:
         return Family(metric, self._bounds, self._backend(metric, self._bounds.kept(metric.labels)))
 
-    def _backend(self, metric: Metric, kept: Sequence[str]) -> T:
+    def _backend(self, metric: Metric, kept: Sequence[str]) -> Backend:
         raise NotImplementedError
 
     def _evict(self, label: str, value: str) -> None:

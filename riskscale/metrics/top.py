@@ -23,20 +23,18 @@ class SpaceSaving:
 
     def add(self, value: str) -> None:
         """One event more of ``value``; where there is no counter left, it takes over the lowest."""
-        count = self._counts.get(value, 0)
-        if not count and len(self._counts) == self._size:
-            count = self._lowest
-            loser = next(iter(self._buckets[count]))
-            del self._counts[loser], self._errors[loser]
-            self._move(loser, count)
-            self._errors[value] = count
-        elif count:
-            self._move(value, count)
+        count = self._counts.get(value)
+        if count is None:
+            count = self._errors[value] = self._freed()
         else:
-            self._errors[value] = 0
-            self._lowest = 1
-        self._counts[value] = count + 1
-        self._buckets.setdefault(count + 1, {})[value] = None
+            self._leave(value, count)
+        count += 1
+        self._counts[value] = count
+        bucket = self._buckets.get(count)
+        if bucket is None:
+            self._buckets[count] = {value: None}
+        else:
+            bucket[value] = None
 
     def most(self, value: str) -> int:
         """How many events it had at the most."""
@@ -55,7 +53,18 @@ class SpaceSaving:
             self._buckets.setdefault(count, {})[value] = None
         self._lowest = min(self._buckets, default=0)
 
-    def _move(self, value: str, count: int) -> None:
+    def _freed(self) -> int:
+        """What the counter stands at that a new value gets."""
+        if len(self._counts) < self._size:
+            self._lowest = 1
+            return 0
+        count = self._lowest
+        loser = next(iter(self._buckets[count]))
+        del self._counts[loser], self._errors[loser]
+        self._leave(loser, count)
+        return count
+
+    def _leave(self, value: str, count: int) -> None:
         """Out of its bucket; it, or who takes its place, comes into the next, which is then the lowest at the most."""
         bucket = self._buckets[count]
         del bucket[value]
@@ -73,7 +82,7 @@ class Top:
     half after every ``HALF_LIFE`` times ``places`` of them, so that yesterday's busiest make room for today's.
     """
 
-    SPARE = 8
+    SPARE = 16
     """Counters to a place."""
     HALF_LIFE = 10_000
 

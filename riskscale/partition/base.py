@@ -12,10 +12,11 @@ from riskscale._core.call import Cleanup, Finish, Flow
 from riskscale._core.durations import MICRO, Duration, integer, microseconds, seconds
 from riskscale._core.keys import check_name
 from riskscale._core.mailbox import PARTITIONS, channel
-from riskscale.errors import ArgumentError, StateError
+from riskscale.errors import ArgumentError, StateError, WrongOwner
 from riskscale.lease.grant import lease_us
+from riskscale.partition.assignment import Assignment, News
 from riskscale.partition.calls import MOST, GroupCalls, GroupInfo
-from riskscale.partition.member import Assignment, GroupSpec, Member, News, log
+from riskscale.partition.member import GroupSpec, Member, log
 from riskscale.partition.partitioner import Strategy, WorkloadPartitioner
 from riskscale.partition.table import Route, Table
 
@@ -100,8 +101,9 @@ class BasePartitionGroup:
         integer(partition, "partition", 0, self._spec.partitions - 1)
         if epoch is not None:
             integer(epoch, "epoch", 0)
-        member = self._member or Member(self._spec, self._base_hub.monotonic)
-        return member.check(partition, epoch)
+        if self._member is None:
+            raise WrongOwner(partition, 0)
+        return self._member.check(partition, epoch)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.name!r} owning {len(self.partitions)}>"
@@ -145,9 +147,10 @@ class BasePartitionGroup:
 class BasePartitionRouter:
     """See :class:`riskscale.PartitionRouter`."""
 
-    def __init__(self, group: BasePartitionGroup, refresh: Duration) -> None:
-        if not isinstance(group, BasePartitionGroup):
-            raise ArgumentError("group", "must be a PartitionGroup")
+    def __init__(self, group: BasePartitionGroup, kind: type[BasePartitionGroup], refresh: Duration) -> None:
+        if not isinstance(group, kind):
+            where = "riskscale.sync" if kind.__module__.startswith("riskscale.sync") else "riskscale"
+            raise ArgumentError("group", f"must be a {where}.PartitionGroup")
         every = microseconds(refresh, "refresh", 1000, 86_400 * MICRO) / MICRO
         self._group = group
         self._table = Table(group._spec.calls, every, group._base_hub.monotonic)

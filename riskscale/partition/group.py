@@ -94,8 +94,8 @@ class PartitionGroup(BasePartitionGroup):
     async def aclose(self) -> None:
         """Leave: take nothing more, call ``on_revoked`` with what there is, give it back. Again after that: nothing.
 
-        It takes ``drain`` seconds and a third of the ttl at the most; what could not be given back is free one ttl
-        after the last beat.
+        It takes ``drain`` seconds and two thirds of the ttl at the most, and a callback that is not done then is
+        cancelled; what could not be given back is free one ttl after the last beat.
         """
         if self._member is not None and self._task is not None:
             self._member.leave()
@@ -123,16 +123,19 @@ class PartitionGroup(BasePartitionGroup):
             while not (member.is_done or self._hub.closed):
                 self._wake.clear()
                 if (call := member.send()) is not None:
-                    _begin(self._send(member, call), calls)
+                    self._begin(self._send(member, call), calls)
                 if member.news and not tells:
-                    _begin(self._tell(member), tells)
+                    self._begin(self._tell(member), tells)
                 self._count(member)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(member.pause()):
                         await self._wake.wait()
             await self._leave(member, calls)
+            patience = member.end()
+            if member.news and not tells:
+                self._begin(self._tell(member), tells)
             if tells:
-                await asyncio.wait(tells, timeout=self._spec.drain)
+                await asyncio.wait(tells, timeout=patience)
         finally:
             self._hub.mailbox.remove(member)
             self._member = self._task = None
@@ -153,8 +156,6 @@ class PartitionGroup(BasePartitionGroup):
             raise
         else:
             member.answered(reply)
-        finally:
-            self._wake.set()
 
     async def _leave(self, member: Member, calls: set[asyncio.Task[None]]) -> None:
         if calls:  # it must reach the server first
@@ -178,10 +179,12 @@ class PartitionGroup(BasePartitionGroup):
                 self._callback_failed(news)
             if not news.assigned:
                 member.drained(news.items)
-        self._wake.set()
 
+    def _begin(self, work: Coroutine[Any, Any, None], running: set[asyncio.Task[None]]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            self._wake.set()
 
-def _begin(work: Coroutine[Any, Any, None], running: set[asyncio.Task[None]]) -> None:
-    task = asyncio.get_running_loop().create_task(work)
-    running.add(task)
-    task.add_done_callback(running.discard)
+        task = asyncio.get_running_loop().create_task(work)
+        running.add(task)
+        task.add_done_callback(ended)

@@ -17,9 +17,10 @@ from typing import Any
 
 from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
-from riskscale.breaker.shared import new_node
+from riskscale._core.nodes import new_node
 from riskscale.errors import WrongOwner
 from riskscale.lease.book import LONGEST_MARGIN, RETRY
+from riskscale.partition.assignment import Assignment, News
 from riskscale.partition.calls import MOST, Beat, Change, GroupCalls
 
 log = logging.getLogger("riskscale.partition")
@@ -50,49 +51,6 @@ class GroupSpec:
         return self.ttl / 3
 
 
-class Assignment:
-    """A partition that this replica owns.
-
-    Attributes:
-        partition: its number.
-        epoch: higher than that of every owner before. Send it along with every guarded write.
-    """
-
-    __slots__ = ("_is_over", "_member", "_was_told", "epoch", "partition")
-
-    def __init__(self, member: Member, partition: int, epoch: int) -> None:
-        self.partition, self.epoch = partition, epoch
-        self._member = member
-        self._is_over = self._was_told = False
-
-    def remaining(self) -> float:
-        """Seconds for which this process may count on it, unless it is renewed; 0: it is somebody else's, or may be."""
-        return 0.0 if self._is_over else max(0.0, self._member.deadline - self._member.monotonic())
-
-    @property
-    def lost(self) -> bool:
-        """Whether it is over: given back, or lost before that."""
-        return self.remaining() == 0.0
-
-    def __repr__(self) -> str:
-        return f"<Assignment of partition {self.partition} epoch={self.epoch} remaining={self.remaining():.3f}>"
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """Partitions to tell the user of: assigned, or revoked."""
-
-    assigned: bool
-    items: Sequence[Assignment]
-
-    def to_tell(self) -> list[Assignment]:
-        """Those of them that still matter, from now on told: nobody hears of what was over before it was heard of."""
-        told = [each for each in self.items if (not each._is_over if self.assigned else each._was_told)]
-        for each in told:
-            each._was_told = True
-        return told
-
-
 class Member:
     """From joining to leaving; the facade sends what :meth:`send` gives, one at a time, and tells what ``news`` has."""
 
@@ -109,17 +67,22 @@ class Member:
         self.news: deque[News] = deque()
         self.wake: Callable[[], None] = lambda: None
         """Called when there is something to do at once."""
+        self.leaves_until: float | None = None
+        """When what it drains before it leaves must be drained."""
         self.lost = 0
-        """How many partitions it has lost."""
+        """How many partitions were not given back in order, and not counted yet."""
         self._draining: dict[int, float] = {}
         self._returned: dict[int, int] = {}
         self._epochs: dict[int, int] = {}
         self._inbox: deque[str] = deque()
         self._sent_at: float | None = None
         self._given: dict[int, int] = {}
-        self._seen = self._shares = self._share = 0
+        self._seen = self._version = self._shares = self._share = 0
         self._next = self._not_before = 0.0
-        self._leaves = False
+        self._wanted: float = 0
+        """The version that the reply to the beat under way must have seen; otherwise it is sent again at once."""
+        self._margin = min(spec.ttl / 20, LONGEST_MARGIN)
+        self._is_gone = False
 
     # What its user asks
 
@@ -141,20 +104,21 @@ class Member:
 
     def leave(self) -> None:
         """Take no more, and drain what there is."""
-        self._leaves = True
+        self.leaves_until = self.monotonic() + self.spec.drain
         self._revoke([each for each in self.held.values() if each.partition not in self._draining])
-        self._next = 0.0
+        self._want(math.inf, self.monotonic())
         self.wake()
 
-    def end(self) -> None:
-        """Nothing more will come: whatever there is still is lost."""
+    def end(self) -> float:
+        """Nothing more will come: whatever there is still is lost. Seconds that its user has for hearing so."""
         self._lose(list(self.held.values()))
         self.deadline = 0.0
+        return max(0.0, (self.leaves_until or 0.0) - self.monotonic())
 
     @property
     def is_done(self) -> bool:
         """Whether it leaves, and nothing holds it any more."""
-        return self._leaves and not self.held
+        return self.leaves_until is not None and not self.held
 
     # What there is to send
 
@@ -171,8 +135,9 @@ class Member:
 
     def beat(self) -> Call[Beat]:
         """Join, or stay, or tell that it is about to leave; followed by the same."""
-        spec, self._sent_at = self.spec, self.monotonic()
-        return spec.calls.beat(self.name, not self._leaves, spec.partitions, spec.ttl_us, self._seen, spec.address)
+        spec, self._sent_at, self._wanted = self.spec, self.monotonic(), 0
+        stays = self.leaves_until is None
+        return spec.calls.beat(self.name, stays, spec.partitions, spec.ttl_us, self._seen, spec.address)
 
     def answered(self, reply: Beat | list[bool]) -> None:
         """The reply to it."""
@@ -183,14 +148,19 @@ class Member:
             if len(self.held) < self._share:
                 self._next = 0.0
             return
-        self.deadline = max(self.deadline, sent_at + self.spec.ttl)
-        self._next = sent_at + self.spec.heartbeat
-        if self.monotonic() >= self.lost_at:  # too late to count on; the next reply says the same again
+        deadline = max(self.deadline, sent_at + self.spec.ttl)
+        if self.monotonic() >= deadline - self._margin:  # too late to count on; the next reply says the same again
             self._next = 0.0
             return
+        self._is_gone, self._version = False, reply.version
+        if reply.version >= self._wanted:
+            self._next = sent_at + self.spec.heartbeat
         self._seen, self._shares, self._share = reply.changed, reply.shares, reply.share
         if reply.owned is not None:
-            self._owns(reply.owned)
+            self._lose_what_is_not(reply.owned)  # first: it must not be lengthened
+        self.deadline = deadline
+        if reply.owned is not None:
+            self._take(reply.owned)
         self._shrink(reply.held - reply.share)
 
     def failed(self, error: BaseException | None) -> None:
@@ -198,8 +168,9 @@ class Member:
         self._sent_at = None
         self._not_before = self.monotonic() + min(max(self.spec.ttl / 10, RETRY[0]), RETRY[1])
         self._next = 0.0
-        if error is not None:
-            log.warning("group %r: no renewal (%s)", self.spec.name, type(error).__name__)
+        if error is not None and not self._is_gone:
+            self._is_gone = True
+            log.warning("group %r: no renewal (%s), again and again", self.spec.name, type(error).__name__)
 
     # What comes
 
@@ -218,32 +189,35 @@ class Member:
             self._lose(list(self.held.values()))
         for partition in [each for each, until in self._draining.items() if until <= now]:
             log.warning("group %r: partition %d given back undrained", self.spec.name, partition)
+            self.lost += 1
             self._return(self.held[partition])
 
-    def pause(self) -> float:
-        """Seconds until there is something to do, if nothing comes."""
-        now = self.monotonic()
-        due = math.inf
-        if self._sent_at is None:
-            due = max(self._not_before, 0.0 if self._returned else self._next)
+    def pause(self) -> float | None:
+        """Seconds until there is something to do, if nothing comes; None: only then."""
         ends = [self.lost_at] if self.held else []
-        return max(0.0, min([due, *ends, *self._draining.values()]) - now)
+        if self._sent_at is None:
+            ends.append(max(self._not_before, 0.0 if self._returned else self._next))
+        ends += self._draining.values()
+        return max(0.0, min(ends) - self.monotonic()) if ends else None
 
     @property
     def lost_at(self) -> float:
         """When it gives up what it owns: a little before the lease ends."""
-        return self.deadline - min(self.spec.ttl / 20, LONGEST_MARGIN)
+        return self.deadline - self._margin
 
     # Inside
 
-    def _owns(self, owned: dict[int, int]) -> None:
-        """What the server says; what this side has given up it gives back as well, and does not take up again."""
+    def _lose_what_is_not(self, owned: dict[int, int]) -> None:
+        """By the server's word."""
         gone = [each for each in self.held.values() if owned.get(each.partition) != each.epoch]
         if gone:
             log.warning(
                 "group %r: %d partitions lost: the lease had ended, or was forgotten", self.spec.name, len(gone)
             )
             self._lose(gone, gives_back=False)
+
+    def _take(self, owned: dict[int, int]) -> None:
+        """What is new of it; but what this side has given up it gives back, and does not take up again."""
         fresh = [
             Assignment(self, *each)
             for each in owned.items()
@@ -254,7 +228,7 @@ class Member:
             self._hear_of(each.partition, each.epoch)
         if fresh:
             self.news.append(News(True, fresh))
-        if self._leaves:
+        if self.leaves_until is not None:
             self._revoke(fresh)
 
     def _shrink(self, surplus: int) -> None:
@@ -291,14 +265,18 @@ class Member:
         try:
             change = Change.of(message)
         except ValueError:  # '', or of a release that says it differently
-            self._next = min(self._next, now)
+            self._want(math.inf, now)
             return
         for partition, epoch in change.taken:
             self._hear_of(partition, epoch)
-        if change.member == self.name:  # the reply says it too
+        if change.member == self.name or change.version <= self._version:  # a reply says it too
             return
         if change.shares != self._shares or (change.idle and len(self.held) < self._share):
-            self._next = min(self._next, now + self._draw() * change.staying * SPREAD)
+            self._want(change.version, now + self._draw() * change.staying * SPREAD)
+
+    def _want(self, version: float, at: float) -> None:
+        """A beat at that time; and one that is under way, and has not seen that version, does not do."""
+        self._next, self._wanted = min(self._next, at), max(self._wanted, version)
 
     def _hear_of(self, partition: int, epoch: int) -> None:
         self._epochs[partition] = max(epoch, self._epochs.get(partition, 0))

@@ -25,14 +25,14 @@ class PartitionRouter(BasePartitionRouter):
         async with riskscale.PartitionRouter(group) as router:
             partition, owner, address, epoch = router.route("tenant-7")
 
-    The table is at most one push behind (milliseconds); where a push is lost, or there are none (a bare client, a
-    cluster), at most ``refresh`` and a round trip. While the server does not answer it stays as it was, and ``age``
+    The table is one push behind the server; where a push is lost, or there are none (a bare client, a cluster), at
+    most ``refresh`` and a round trip. While the server does not answer it stays as it was, and ``age``
     grows. A dead owner stays in it for at most one ttl and one heartbeat of the group. So whoever is called checks, by
     :meth:`riskscale.PartitionGroup.check`, and whoever is told WrongOwner calls :meth:`reread` and routes anew.
     """
 
     def __init__(self, group: PartitionGroup, *, refresh: Duration = 1.0) -> None:
-        super().__init__(group, refresh)
+        super().__init__(group, PartitionGroup, refresh)
         self._hub = group._hub
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -74,7 +74,7 @@ class PartitionRouter(BasePartitionRouter):
         self._found(await self._hub.run(self._table.read()), sent)
 
     async def _follow(self) -> None:
-        while True:
+        while self._task is asyncio.current_task():  # redis-py may swallow a cancellation, by asyncio.wait_for
             self._wake.clear()
             self._table.look()
             if self._table.pause() == 0:

@@ -24,7 +24,9 @@ class Side(Leased):
         self._spec = spec
 
     def _acquire(self, timeout: float | None) -> Flow[Lease | None]:
-        return flows.acquire(self._spec, timeout, self._hub, self._lease, replicas=self._terms.replicas)
+        return flows.acquire(
+            self._spec, timeout, self._hub.monotonic, self._lease, replicas=self._terms.replicas, meter=self._hub.meter
+        )
 
 
 class ReadWriteLock:

@@ -55,7 +55,7 @@ class Weighted(Leased):
 
     def _acquire(self, timeout: float | None, weight: int = 1) -> Flow[Lease | None]:
         spec, replicas = self._spec.weighing(weight), self._terms.replicas
-        return flows.acquire(spec, timeout, self._hub, self._lease, replicas=replicas)
+        return flows.acquire(spec, timeout, self._hub.monotonic, self._lease, replicas=replicas, meter=self._hub.meter)
 
 
 class Semaphore(Weighted):

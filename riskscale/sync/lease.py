@@ -59,7 +59,6 @@ class Lease(BaseLease):
         """See :meth:`riskscale.Lease.release`."""
         try:
             self._hub.drive(flows.release(self._grants))
-            self._ended("released")
         except LeaseLost:
             self._hear()
             raise
@@ -102,6 +101,7 @@ class Lease(BaseLease):
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
+        self._count_end()
         with self._mutex:
             watches, self._watches = self._watches, []
         for watch in watches:
@@ -116,7 +116,6 @@ class Lease(BaseLease):
             self._was_told = True
             if self._lost is not None:
                 self._lost.set()
-        self._ended("lost")
         if self._terms.on_lost is not None:
             try:
                 self._terms.on_lost(self)

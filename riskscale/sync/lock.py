@@ -53,4 +53,6 @@ class Lock(Leased):
 
     def _acquire(self, timeout: float | None, owner: str = "") -> Flow[Lease | None]:
         replicas = self._terms.replicas
-        return flows.acquire(self._spec, timeout, self._hub, self._lease, replicas=replicas, owner=owner)
+        return flows.acquire(
+            self._spec, timeout, self._hub.monotonic, self._lease, replicas=replicas, owner=owner, meter=self._hub.meter
+        )

@@ -13,11 +13,15 @@ from typing import Any
 from riskscale._core.call import Call
 from riskscale._core.durations import Duration
 from riskscale.errors import HubClosed
+from riskscale.partition.assignment import News
 from riskscale.partition.base import ANSWER, BasePartitionGroup, BasePartitionRouter, Heard
 from riskscale.partition.calls import GroupInfo
-from riskscale.partition.member import Member, News
+from riskscale.partition.member import Member
 from riskscale.partition.partitioner import Strategy
 from riskscale.sync.hub import Hub, hub_of
+
+CLOSING = 5.0
+"""Seconds for which a hub that closes waits for what drains."""
 
 
 class PartitionGroup(BasePartitionGroup):
@@ -71,17 +75,20 @@ class PartitionGroup(BasePartitionGroup):
 
     def close(self) -> None:
         """See :meth:`riskscale.PartitionGroup.aclose`."""
+        self._close(self._spec.drain + self._spec.ttl)
+
+    def give_back(self) -> None:
+        """:meth:`close`, by the hub that closes, and does not wait for long."""
+        self._close(CLOSING)
+
+    def _close(self, timeout: float) -> None:
         member, thread = self._member, self._thread
         if member is None or thread is None:
             return
         with self._mutex:
             member.leave()
         if thread is not threading.current_thread():
-            thread.join(self._spec.drain + self._spec.ttl)  # unless it hangs in a call
-
-    def give_back(self) -> None:
-        """:meth:`close`, by the hub that closes."""
-        self.close()
+            thread.join(timeout)  # unless it hangs in a call
 
     def inspect(self) -> GroupInfo:
         """See :meth:`riskscale.PartitionGroup.inspect`."""
@@ -113,11 +120,11 @@ class PartitionGroup(BasePartitionGroup):
         self._hub.mailbox.remove(member)
         with self._mutex:
             self._member = self._thread = None
-            member.end()
+            patience = member.end()
             while member.news:
                 news.put(member.news.popleft())
         news.put(None)
-        teller.join(self._spec.drain)
+        teller.join(patience)
 
     def _sends(self, member: Member, work: SimpleQueue[Call[Any] | None]) -> None:
         while (call := work.get()) is not None:
@@ -160,7 +167,7 @@ class PartitionRouter(BasePartitionRouter):
     """Which replica owns a tenant's partition, for any number of threads; see :class:`riskscale.PartitionRouter`."""
 
     def __init__(self, group: PartitionGroup, *, refresh: Duration = 1.0) -> None:
-        super().__init__(group, refresh)
+        super().__init__(group, PartitionGroup, refresh)
         self._hub = group._hub
         self._mutex = threading.Lock()
         self._wake = threading.Event()

@@ -40,7 +40,7 @@ class Weighted(Leased):
 
     def _acquire(self, timeout: float | None, weight: int = 1) -> Flow[Lease | None]:
         spec, replicas = self._spec.weighing(weight), self._terms.replicas
-        return flows.acquire(spec, timeout, self._hub, self._lease, replicas=replicas)
+        return flows.acquire(spec, timeout, self._hub.monotonic, self._lease, replicas=replicas, meter=self._hub.meter)
 
 
 class Semaphore(Weighted):
@@ -71,7 +71,9 @@ class Side(Leased):
         self._spec = spec
 
     def _acquire(self, timeout: float | None) -> Flow[Lease | None]:
-        return flows.acquire(self._spec, timeout, self._hub, self._lease, replicas=self._terms.replicas)
+        return flows.acquire(
+            self._spec, timeout, self._hub.monotonic, self._lease, replicas=self._terms.replicas, meter=self._hub.meter
+        )
 
 
 class ReadWriteLock:

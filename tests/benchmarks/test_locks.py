@@ -60,7 +60,8 @@ def _counts(results: dict[str, list[dict[str, float]]]) -> None:
         # One more where the queue is longer than the page of a hundred that the script reads at a time.
         assert commands[1000] <= commands[100] + 1, "a hand-over's commands grow with the queue"
     trips = {row["name"]: row["round_trips"] for row in results["renewal"]}
-    assert trips["redis-py"] == 600 and 2 <= trips["riskscale"] <= 20, "not batched"
+    # Where redis-py takes more than two seconds, riskscale's own come meanwhile.
+    assert 600 <= trips["redis-py"] < 700 and 2 <= trips["riskscale"] <= 20, "not batched"
     for section in ("hand_over_asyncio", "hand_over_processes"):
         assert {"riskscale", "redis-py", "pottery"} <= {str(row["name"]).split(",")[0] for row in results[section]}
 

@@ -27,10 +27,10 @@ def heard(raw_client: Any, prefix: str) -> Iterator[Any]:
     pubsub.close()
 
 
-def test_script_and_model_agree(raw_client: Any, prefix: str, heard: Any) -> None:
+def test_script_and_model_agree(raw_client: Any, prefix: str, heard: Any, examples: settings) -> None:
     machine = type("Machine", (BreakerMachine,), {"client": raw_client, "prefix": prefix, "heard": heard})
-    examples = max(15, settings().max_examples // 3)  # each looks at everything after every step
-    run_state_machine_as_test(machine, settings=settings(max_examples=examples))
+    fewer = settings(max_examples=max(15, examples.max_examples // 3))  # each looks at everything after every step
+    run_state_machine_as_test(machine, settings=fewer)
 
 
 @pytest.fixture

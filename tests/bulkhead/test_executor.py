@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import riskscale.sync
-from riskscale import AcquireTimeout, AdaptiveLimit, ArgumentError, BulkheadExecutor, BulkheadFull, StateError
+from riskscale import (
+    AcquireTimeout,
+    AdaptiveLimit,
+    ArgumentError,
+    BulkheadExecutor,
+    BulkheadFull,
+    InMemoryMetrics,
+    StateError,
+)
 
 
 class Jobs:
@@ -182,44 +189,25 @@ def test_it_follows_its_user_into_another_loop_but_not_while_it_is_used() -> Non
     two.close()
 
 
-class Metrics:
-    """A collector that remembers; the last value of each gauge."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.gauges: dict[str, float] = {}
-        self.observed: list[str] = []
-
-    def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
-        assert labels == {"bulkhead": "db"}
-        self.counts[name] += 1
-
-    def observe(self, name: str, value: float, /, **labels: str) -> None:
-        assert labels == {"bulkhead": "db"} and value >= 0
-        self.observed.append(name)
-
-    def gauge(self, name: str, value: float, /, **labels: str) -> None:
-        assert labels == {"bulkhead": "db"}
-        self.gauges[name] = value
-
-    def depth(self) -> list[float]:
-        return [self.gauges[f"bulkhead_{name}"] for name in ("running", "waiting", "limit")]
+def depth(metrics: InMemoryMetrics) -> list[float | None]:
+    return [metrics.last(f"bulkhead_{name}", bulkhead="db") for name in ("running", "waiting", "limit")]
 
 
 async def test_its_depth_is_told() -> None:
-    metrics, jobs = Metrics(), Jobs()
+    metrics, jobs = InMemoryMetrics(), Jobs()
     bulkhead = BulkheadExecutor(1, 1, name="db", metrics=metrics)
     callers = [asyncio.create_task(bulkhead.submit(jobs.run, name)) for name in "ab"]
     await until(lambda: bulkhead.waiting == 1)
     status = bulkhead.status()
     assert (status.name, status.running, status.waiting, status.max_concurrent, status.max_queued) == ("db", 1, 1, 1, 1)
-    assert metrics.depth() == [1, 1, 1]
+    assert depth(metrics) == [1, 1, 1]
     with pytest.raises(BulkheadFull):
         await bulkhead.submit(jobs.run, "c")
     jobs.end("a", "b")
     await asyncio.gather(*callers)
-    assert metrics.depth() == [0, 0, 1]
-    assert metrics.counts == {"bulkhead_rejected": 1} and metrics.observed == ["bulkhead_wait_seconds"]
+    assert depth(metrics) == [0, 0, 1]
+    assert metrics.total("bulkhead_rejected", bulkhead="db") == 1
+    assert len(metrics.observed("bulkhead_wait_seconds", bulkhead="db")) == 1
     assert repr(bulkhead) == "<riskscale.bulkhead.executor.BulkheadExecutor 'db' 0+0 of 1+1>"
 
 

@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 
 import riskscale.sync
-from riskscale import AcquireTimeout, ArgumentError, BulkheadFull, Hub, LeaseLost, Semaphore, SharedBulkhead
+from riskscale import (
+    AcquireTimeout,
+    ArgumentError,
+    BulkheadFull,
+    Hub,
+    InMemoryMetrics,
+    LeaseLost,
+    Semaphore,
+    SharedBulkhead,
+)
 from riskscale._core.call import Finish, Listen
 from riskscale._core.mailbox import Slot
 from riskscale.bulkhead.places import Places
 from riskscale.lease.grant import Seen
 from riskscale.semaphore.spec import SemaphoreSpec
-from tests.bulkhead.test_executor import Jobs, Metrics, Threads, until
+from tests.bulkhead.test_executor import Jobs, Threads, depth, until
 
 
 async def until_full(bulkhead: SharedBulkhead, running: int, waiting: int) -> None:
@@ -159,7 +168,7 @@ async def _waiters(hub: Hub) -> Any:
 
 
 async def test_a_place_that_was_lost_costs_no_result(client: Any, prefix: str) -> None:
-    metrics = Metrics()
+    metrics = InMemoryMetrics()
     async with Hub(client, key_prefix=prefix, metrics=metrics) as hub:
         bulkhead, other = SharedBulkhead(hub, "db", 1, 1), SharedBulkhead(hub, "db", 1, 1, cancel_on_lost=True, ttl=0.3)
 
@@ -168,19 +177,19 @@ async def test_a_place_that_was_lost_costs_no_result(client: Any, prefix: str) -
             return "done"
 
         assert await bulkhead.submit(loses_it) == "done"
-        assert metrics.counts == {"bulkhead_lost": 1}
+        assert metrics.total("bulkhead_lost", bulkhead="db") == 1
         with pytest.raises(LeaseLost):
             await other.submit(lambda: asyncio.gather(loses_it(), asyncio.Event().wait()))
         async with bulkhead.hold():
             await bulkhead.status()
-            assert metrics.depth() == [1, 0, 1]
+            assert depth(metrics) == [1, 0, 1]
             waiting = asyncio.create_task(bulkhead.submit(max, 1, 2))
             await until_full(bulkhead, 1, 1)
             with pytest.raises(BulkheadFull):
                 await bulkhead.submit(max, 1, 2)
         await waiting
-        assert metrics.counts == {"bulkhead_lost": 1, "bulkhead_rejected": 1}
-        assert set(metrics.observed) == {"bulkhead_wait_seconds"}
+        assert metrics.total("bulkhead_rejected", bulkhead="db") == metrics.total("bulkhead_lost") == 1
+        assert len(metrics.observed("bulkhead_wait_seconds", bulkhead="db")) == 4
 
 
 @pytest.mark.embedded

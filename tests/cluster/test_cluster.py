@@ -16,10 +16,12 @@ import redis.cluster
 import riskscale.sync
 from riskscale import (
     ArgumentError,
+    AutoScalingPolicy,
     BreakerPolicy,
     CircuitBreaker,
     CircuitOpen,
     Election,
+    FleetMetrics,
     Guard,
     HealthMonitor,
     Hub,
@@ -27,9 +29,14 @@ from riskscale import (
     Limit,
     Lock,
     MultiLock,
+    PartitionGroup,
+    PartitionRouter,
     RateLimiter,
     ReadWriteLock,
     RedisLimits,
+    ScalingAction,
+    ScalingController,
+    ScalingOrder,
     Semaphore,
 )
 from riskscale.cli.app import run
@@ -172,6 +179,32 @@ async def test_limits_of_single_keys(hub: Hub) -> None:
     await limits.set(NAMES[3], "2/minute")
     for expected in ([True] * 8, [name == NAMES[3] for name in NAMES], [False] * 8):
         assert [decision.allowed for decision in await limiter.hit_many(NAMES)] == expected
+
+
+async def test_fleets(hub: Hub) -> None:
+    orders: asyncio.Queue[ScalingOrder] = asyncio.Queue()
+    for name in NAMES[:3]:
+        fleet = FleetMetrics(hub, name, interval=0.02, ttl=0.03)
+        async with fleet:
+            fleet.observe(1.0)
+            controller = ScalingController(hub, AutoScalingPolicy(), fleet, orders.put, interval=0.02)
+            running = asyncio.create_task(controller.run())
+            order = await orders.get()
+            assert order.action is ScalingAction.SCALE_UP and (await fleet.snapshot()).requests == 1
+            running.cancel()
+            await asyncio.wait({running})
+
+
+async def test_partitions_are_shared_by_beats_and_routed_by_re_reading(hub: Hub) -> None:
+    one, two = (PartitionGroup(hub, NAMES[0], 4, 0.3, address=address) for address in ("a", "b"))
+    async with one, PartitionRouter(two, refresh=0.02) as router:
+        async with two:
+            while not len(one.partitions) == len(two.partitions) == 2:
+                await asyncio.sleep(0.005)
+            while {router.route(str(number)).address for number in range(30)} != {"a", "b"}:
+                await asyncio.sleep(0.005)
+        while {router.route(str(number)).address for number in range(30)} != {"a"}:
+            await asyncio.sleep(0.005)
 
 
 def test_threads(cluster: int) -> None:

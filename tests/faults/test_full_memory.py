@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import redis
 from riskscale import LeaseLost, Limit
 from riskscale.lock import calls
 from riskscale.lock.calls import LockKeys
-from riskscale.sync import Guard, Hub, Lock, RateLimiter, Semaphore
+from riskscale.sync import Guard, Hub, Lock, PartitionGroup, RateLimiter, Semaphore
 from riskscale.testing import ServerProcess
 
 
@@ -65,3 +66,17 @@ def test_a_full_server(scratch_server: ServerProcess) -> None:
                 held.release()
         assert hub.run(next_one).acquired and not Lock(hub, "alone", ttl=60).locked()
         assert not lock.locked()
+
+
+@pytest.mark.owns_server
+def test_partitions_are_kept_and_handed_over_on_a_full_server(scratch_server: ServerProcess) -> None:
+    with redis.Redis.from_url(scratch_server.url) as client, Hub(client) as hub:
+        one, two = (PartitionGroup(hub, "g", 8, 60) for _ in range(2))
+        with one:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", 1)
+            with two:
+                while not len(one.partitions) == len(two.partitions) == 4:
+                    time.sleep(0.001)
+            while len(one.partitions) < 8:
+                time.sleep(0.001)

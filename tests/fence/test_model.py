@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any, ClassVar
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from riskscale._core.scripts import script
 from riskscale.fence._model import GuardModel
+from tests.backends import asked
 
 SERIAL = itertools.count()
 LEASE_US = 1_000_000
@@ -62,7 +64,7 @@ class GuardMachine(RuleBasedStateMachine):
     @rule(fence=st.sampled_from([1, 2, 9, 10, 2**31, 2**32, 10**15]), value=st.binary(max_size=8), ttl_us=TTLS)
     def write_with(self, fence: int, value: bytes, ttl_us: int) -> None:
         """Numbers that would compare otherwise as text, or in 32 bits."""
-        before = [self.client.dump(key) for key in self.keys], self.client.pttl(self.keys[0])
+        before = asked(self.client, "dump", self.keys), self.client.pttl(self.keys[0])
         reply = self.eval("fence.guard", self.keys, fence, value, ttl_us)
         seen = self.model.write(value, fence)
         assert reply == [int(seen.written), seen.fence, self.now]
@@ -70,7 +72,7 @@ class GuardMachine(RuleBasedStateMachine):
             self.accepted.append(fence)
             self.ttl_us = ttl_us
         else:
-            assert before[0] == [self.client.dump(key) for key in self.keys], "a refused write changed something"
+            assert before[0] == asked(self.client, "dump", self.keys), "a refused write changed something"
             assert (before[1] == -1) == (self.client.pttl(self.keys[0]) == -1)
 
     @rule(fence=st.sampled_from([1, 9, 10, 2**32]), who=st.integers(0, 2), own=st.booleans())
@@ -99,17 +101,19 @@ class GuardMachine(RuleBasedStateMachine):
     def the_keys_hold_the_model(self) -> None:
         if not hasattr(self, "model"):
             return
-        value, mark = (self.client.get(key) for key in self.keys)
+        value, mark = asked(self.client, "get", self.keys)
+        life_ms, mark_ms = asked(self.client, "pttl", self.keys)
         assert int(mark or 0) == self.model.mark
         assert value == self.model.value
-        assert self.client.pttl(self.keys[1]) == (-1 if self.model.mark else -2), "the mark expires"
+        assert mark_ms == (-1 if self.model.mark else -2), "the mark expires"
         if value is not None:
-            life_us = 1000 * self.client.pttl(self.keys[0])
-            assert self.ttl_us - 600_000_000 < life_us <= self.ttl_us if self.ttl_us else life_us == -1000
+            life_us = 1000 * life_ms
+            assert self.ttl_us - 600_000_000 < life_us <= self.ttl_us if self.ttl_us else life_ms == -1
 
 
-def test_script_and_model_agree(raw_client: Any, prefix: str) -> None:
-    run_state_machine_as_test(type("Machine", (GuardMachine,), {"client": raw_client, "prefix": prefix}))
+def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
+    machine = type("Machine", (GuardMachine,), {"client": raw_client, "prefix": prefix})
+    run_state_machine_as_test(machine, settings=examples)
 
 
 def test_the_highest_fence_of_all(raw_client: Any, prefix: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from riskscale.lease._queue_model import CLAIM_US, QueueModel
+from tests.backends import asked
 
 SERIAL = itertools.count()
 TTLS = st.sampled_from([1000, 500_000, 5_000_000, 100_000_000])
@@ -35,7 +36,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.messages: list[str] = []
         self.model = model
 
-    def teardown(self) -> None:  # each subscription is a connection
+    def teardown(self) -> None:
         for mailbox in getattr(self, "listening", ()):
             type(self).subscribe(mailbox, False)
 
@@ -46,9 +47,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     def contents(self) -> list[Any]:
         """What the keys hold. Not DUMP: the order in a large hash changes by itself."""
-        kinds = {b"hash": self.client.hgetall, b"zset": lambda key: self.client.zrange(key, 0, -1, withscores=True)}
-        found = ((key, self.client.type(key)) for key in self.keys)
-        return [kinds[kind](key) if kind in kinds else kind for key, kind in found]
+        kinds, read = asked(self.client, "type", self.keys), self.client.pipeline(transaction=False)
+        for key, kind in zip(self.keys, kinds, strict=True):
+            if kind == b"hash":
+                read.hgetall(key)
+            elif kind == b"zset":
+                read.zrange(key, 0, -1, withscores=True)
+        return [kinds, read.execute()]
 
     def box(self, at: int) -> str:
         return ["-", "", *self.boxes[:2], *(f"-{box}" for box in self.boxes[:2])][at]
@@ -75,8 +80,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_key_is_immortal(self) -> None:
-        for key in getattr(self, "keys", []):
-            assert self.client.pttl(key) != -1
+        assert -1 not in asked(self.client, "pttl", getattr(self, "keys", []))
 
 
 M = TypeVar("M", bound=QueueMachine)
@@ -88,38 +92,36 @@ def in_turn(message: str) -> tuple[bool, str]:
 
 
 class Mailboxes:
-    """Real subscriptions. Every step is confirmed by the server, so nothing here waits for a time to pass."""
+    """Real subscriptions, on one connection. Every step is confirmed by the server: nothing waits for time to pass."""
 
-    def __init__(self, client: Any) -> None:
-        self.client, self.boxes = client, dict[str, Any]()
+    def __init__(self, client: Any, prefix: str) -> None:
+        self.client, self.prefix, self.pubsub = client, prefix, client.pubsub()
+        self.subscribed = set[str]()
+        self.subscribe(f"{prefix}nobody", True)  # with no subscription at all it would not say PONG
 
-    def machine(self, machine: type[M], prefix: str) -> type[M]:
+    def close(self) -> None:
+        self.pubsub.close()
+
+    def machine(self, machine: type[M]) -> type[M]:
         """The machine, on that client and these mailboxes."""
-        names = {"client": self.client, "prefix": prefix, "subscribe": self.subscribe, "sent": self.sent}
+        names = {"client": self.client, "prefix": self.prefix, "subscribe": self.subscribe, "sent": self.sent}
         return type("Machine", (machine,), names)
 
     def subscribe(self, mailbox: str, on: bool) -> None:
-        if on and mailbox not in self.boxes:
-            self.boxes[mailbox] = box = self.client.pubsub()
-            box.subscribe(mailbox)
-            self.until(box, "subscribe")
-        elif not on and mailbox in self.boxes:
-            box = self.boxes.pop(mailbox)
-            box.unsubscribe(mailbox)
-            self.until(box, "unsubscribe")
-            box.close()
+        if on == (mailbox in self.subscribed):
+            return
+        self.subscribed ^= {mailbox}
+        (self.pubsub.subscribe if on else self.pubsub.unsubscribe)(mailbox)
+        self.until("subscribe" if on else "unsubscribe")
 
-    def until(self, box: Any, kind: str) -> list[str]:
+    def until(self, kind: str) -> list[str]:
         """The messages before the next reply of that kind."""
         found = []
-        while (message := box.get_message(timeout=10))["type"] != kind:
+        while (message := self.pubsub.get_message(timeout=10))["type"] != kind:
             found.append(message["data"].decode())
         return found
 
     def sent(self) -> list[str]:
         """All messages since the last time: a PING overtakes no message."""
-        found = []
-        for box in self.boxes.values():
-            box.ping()
-            found += self.until(box, "pong")
-        return sorted(found, key=in_turn)
+        self.pubsub.ping()
+        return sorted(self.until("pong"), key=in_turn)

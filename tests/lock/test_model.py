@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
@@ -91,6 +93,6 @@ class LockMachine(QueueMachine):
             assert kept > max(self.model.ttl_us, KEEP_US) / 1000 + 3_600_000 - 60_000
 
 
-def test_script_and_model_agree(raw_client: Any, prefix: str) -> None:
-    boxes = Mailboxes(raw_client)
-    run_state_machine_as_test(boxes.machine(LockMachine, prefix))
+def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
+    with closing(Mailboxes(raw_client, prefix)) as boxes:
+        run_state_machine_as_test(boxes.machine(LockMachine), settings=examples)

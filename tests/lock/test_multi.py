@@ -7,6 +7,7 @@ import itertools
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -160,6 +161,6 @@ class MultiMachine(RuleBasedStateMachine):
             assert wait_us >= 1000 and fences == [0 if each else -1 for each in can]
 
 
-def test_script_and_model_agree(raw_client: Any, prefix: str) -> None:
+def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
     machine = type("Machine", (MultiMachine,), {"client": raw_client, "prefix": prefix})
-    run_state_machine_as_test(machine)
+    run_state_machine_as_test(machine, settings=examples)

@@ -16,7 +16,7 @@ class Queue:
     """One lock, called with a time of our own."""
 
     def __init__(self, client: Any, prefix: str) -> None:
-        self.client, self.now = client, NOW
+        self.client, self.prefix, self.now = client, prefix, NOW
         self.keys = [f"{prefix}rs1:{{job}}:{role}" for role in ("lock", "queue", "wait")]
 
     def acquire(self, owner: str, mailbox: str = "") -> list[int]:
@@ -46,7 +46,7 @@ def test_a_hand_over_passes_over_hundreds_of_dead_waiters(queue: Queue) -> None:
 
 
 def test_a_mailbox_that_nobody_reads_is_tried_once_and_the_next_waiter_is_told(queue: Queue, prefix: str) -> None:
-    boxes = Mailboxes(queue.client)
+    boxes = Mailboxes(queue.client, queue.prefix)
     for name in ("one", "two"):
         boxes.subscribe(f"{prefix}{name}", True)
     queue.acquire("holder", "-")
@@ -58,7 +58,7 @@ def test_a_mailbox_that_nobody_reads_is_tried_once_and_the_next_waiter_is_told(q
 
 
 def test_a_mailbox_that_leaves_a_grant_unanswered_is_passed_over_until_it_calls(queue: Queue, prefix: str) -> None:
-    boxes = Mailboxes(queue.client)
+    boxes = Mailboxes(queue.client, queue.prefix)
     for name in ("one", "two"):
         boxes.subscribe(f"{prefix}{name}", True)
     queue.acquire("holder", "-")
@@ -107,7 +107,7 @@ def test_holds_are_a_set(queue: Queue) -> None:
 
 
 def test_one_of_a_thousand_racers_is_woken_though_the_others_are_gone(queue: Queue, prefix: str) -> None:
-    boxes = Mailboxes(queue.client)
+    boxes = Mailboxes(queue.client, queue.prefix)
     boxes.subscribe(f"{prefix}one", True)
     queue.acquire("holder", "-")
     for number in range(500):

@@ -59,6 +59,12 @@ def shares(*groups: PartitionGroup) -> list[int]:
     return [len(group.partitions) for group in groups]
 
 
+def is_quiet(group: PartitionGroup) -> bool:
+    """It waits for news, and for its next beat; the first look after a subscription is over."""
+    member = group._member
+    return member is not None and member._sent_at is None and not member._inbox and (member.pause() or 0) > 1
+
+
 async def joined(hub: Hub, group: str, many: int, who: str, story: Story, ttl: float = LONG) -> PartitionGroup:
     """A replica that is in the group, and hears."""
     made = PartitionGroup(hub, group, many, ttl, address=f"{who}:80", **story.callbacks(who))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from riskscale import ArgumentError, Assignment, Hub, HubClosed, PartitionGroup, StateError, WrongOwner
-from tests.partition.fleet import LONG, Story, joined, shares, until
+from tests.partition.fleet import LONG, Story, is_quiet, joined, shares, until
 
 
 async def test_one_alone_owns_all_and_gives_all_back(hub: Hub) -> None:
@@ -87,6 +87,38 @@ async def test_who_does_not_end_in_time_loses_it(client: Any, prefix: str, caplo
         await until(lambda: shares(first, second) == [2, 2])
         assert len(ending) == 2 and all(each.lost for each in ending)
     assert "given back undrained" in caplog.text
+
+
+async def test_leaving_does_not_wait_for_ever(hub: Hub) -> None:
+    ended = asyncio.Event()
+
+    async def hang(items: list[Assignment]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with PartitionGroup(hub, "g", 4, LONG, on_revoked=hang, drain=0.02) as group:
+        pass
+    await ended.wait()
+    assert (await group.inspect()).idle == 4 and not group.partitions
+
+
+async def test_who_loses_all_hears_of_it_once(client: Any, prefix: str, raw_client: Any) -> None:
+    """Of a server that has forgotten, and gave all to somebody else."""
+    story = Story()
+    async with Hub(client, key_prefix=prefix) as one, Hub(client, key_prefix=prefix) as two:
+        first = await joined(one, "g", 1, "a", story)
+        held = first.check(0)
+        await until(lambda: story.lines and is_quiet(first))
+        raw_client.delete(f"{prefix}rs1:{{g}}:partitions")
+        second = await joined(two, "g", 1, "b", Story())
+        await until(lambda: not first.partitions and len(second.partitions) == 1)
+        await until(lambda: len(story.lines) == 2)
+        assert story.lines[1] == ("revoked", "a", {0: held.epoch}) and held.lost
+        with pytest.raises(WrongOwner) as caught:
+            first.check(0)
+        assert caught.value.epoch == second.partitions[0] > held.epoch
 
 
 async def test_a_callback_that_fails_is_logged_and_the_partitions_go_on(hub: Hub, caplog: Any) -> None:

@@ -208,6 +208,36 @@ def test_it_beats_at_once_when_the_shares_changed_or_there_is_something_for_it()
         assert replica.member.pause() == pytest.approx(pause), news
 
 
+@pytest.mark.parametrize(("version", "again"), [(8, True), (9, False)])
+def test_a_beat_under_way_that_has_not_seen_the_change_is_sent_again(version: int, again: bool) -> None:
+    replica = Replica()
+    replica.beats({1: 10})
+    replica.now += 1.0
+    assert replica.sends() == "beat"
+    message(replica, shares=9)
+    replica.version = version - 1
+    replica.replies(None, shares=9 if version >= 9 else 1)
+    assert (replica.sends() == "beat") is again
+
+
+def test_a_look_or_a_leave_while_a_beat_is_under_way_takes_another() -> None:
+    for want in (lambda member: member.put(""), Member.leave):
+        replica = Replica()
+        assert replica.sends() == "beat"
+        want(replica.member)
+        assert not replica.sends()
+        replica.replies({1: 10})
+        assert replica.sends() == "beat"
+
+
+def test_what_a_reply_has_said_is_no_news() -> None:
+    replica = Replica()
+    replica.version = 20
+    replica.beats({1: 10})
+    message(replica, shares=9, idle=3)
+    assert replica.member.pause() == pytest.approx(1.0)
+
+
 def test_who_hears_of_a_newer_owner_is_none() -> None:
     replica = Replica()
     replica.beats({1: 10})
@@ -248,3 +278,15 @@ def test_who_leaves_takes_nothing_and_drains_all() -> None:
     replica.replies({1: 10, 2: 11, 3: 12}, share=0)
     assert ("revoked", [1, 2]) in replica.told()
     assert replica.member.is_done and replica.sends() == "release"
+
+
+def test_a_reply_that_comes_too_late_to_count_on_is_asked_for_again() -> None:
+    replica = Replica()
+    assert replica.sends() == "beat"
+    replica.now += TTL
+    replica.replies({1: 10})
+    assert not replica.member.held and not replica.told()
+    call = replica.member.send()
+    assert call is not None and call.script == "partition.beat" and call.args[4] == 0, "as if it had heard nothing"
+    replica.replies({1: 10})
+    assert replica.told() == [("assigned", [1])]

@@ -100,6 +100,14 @@ def test_no_more_move_than_must(partitions: int, steps: list[tuple[str, int]]) -
         assert not counts or (sum(counts) == partitions and max(counts) - min(counts) <= 1)
 
 
+def test_4096_partitions_in_one_call_each(pair: GroupMachine) -> None:
+    pair.partitions = 4096
+    reply = pair.beats("m0")
+    assert reply.owned is not None and len(reply.owned) == reply.held == 4096
+    assert pair.run(pair.calls.release("m0", list(reply.owned.items()))) == [True] * 4096
+    assert pair.run(pair.calls.read(0)).idle == 4096
+
+
 def test_a_lease_ends_exactly_at_its_end(pair: GroupMachine) -> None:
     pair.beats("m0", ttl_us=SECOND)
     pair.now += SECOND - 1

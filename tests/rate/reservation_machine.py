@@ -16,6 +16,7 @@ from riskscale._core.scripts import script
 from riskscale.rate._model import hit, interval, lend
 from riskscale.rate._reservation_model import Reservations
 from riskscale.rate.limit import Limit
+from tests.backends import asked
 from tests.rate.machine import START, words
 
 SERIAL = itertools.count()
@@ -103,7 +104,7 @@ class ReservationMachine(RuleBasedStateMachine):
             assert self.run(name, *words) == list(outcome)
 
     def stored(self) -> list[Any]:
-        return [self.client.dump(key) for key in self.keys] if self.client is not None else []
+        return asked(self.client, "dump", self.keys) if self.client is not None else []
 
     def cost(self, part: int) -> int:
         return 1 + part % (self.limit.capacity + 1)

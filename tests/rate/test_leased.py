@@ -15,7 +15,17 @@ import pytest
 import redis
 
 import riskscale.sync
-from riskscale import ArgumentError, Decision, Hub, HubClosed, LeasedRateLimiter, Limit, RateLimiter, StateError
+from riskscale import (
+    ArgumentError,
+    Decision,
+    Hub,
+    HubClosed,
+    InMemoryMetrics,
+    LeasedRateLimiter,
+    Limit,
+    RateLimiter,
+    StateError,
+)
 from riskscale.rate.limit import ALGORITHMS
 from riskscale.testing import Outage, ServerProcess, VirtualClock
 from riskscale.testing.clock import START_US
@@ -273,26 +283,13 @@ def test_another_event_loop(client: Any, prefix: str) -> None:
         asyncio.run(hit())
 
 
-class Tally:
-    """A collector."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, dict[str, str]]] = []
-
-    def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
-        self.found.append((name, labels))
-
-    def observe(self, name: str, value: float, /, **labels: str) -> None: ...
-    def gauge(self, name: str, value: float, /, **labels: str) -> None: ...
-
-
 async def test_decisions_are_counted(client: Any, prefix: str) -> None:
-    tally = Tally()
-    async with Hub(client, key_prefix=prefix, metrics=tally) as hub:
+    metrics = InMemoryMetrics()
+    async with Hub(client, key_prefix=prefix, metrics=metrics) as hub:
         limiter = LeasedRateLimiter(hub, Limit(3, per=60), name="api")
         for _ in range(4):
             await limiter.hit("a")
-    outcomes = [labels["outcome"] for name, labels in tally.found if name == "rate_decisions"]
+    outcomes = [event.labels["outcome"] for event in metrics.events("rate_decisions")]
     assert outcomes == ["admitted"] * 3 + ["refused"]
 
 

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -20,9 +20,11 @@ SETS: list[tuple[Algorithm, ...]] = [*((algorithm,) for algorithm in ALGORITHMS)
 
 
 @pytest.mark.parametrize("algorithms", SETS, ids=["-".join(each) if len(each) == 1 else "all_of" for each in SETS])
-def test_script_and_model_agree(algorithms: tuple[Algorithm, ...], raw_client: Any, prefix: str) -> None:
+def test_script_and_model_agree(
+    algorithms: tuple[Algorithm, ...], raw_client: Any, prefix: str, examples: settings
+) -> None:
     machine = type("Machine", (RateMachine,), {"client": raw_client, "prefix": prefix, "algorithms": algorithms})
-    run_state_machine_as_test(machine)
+    run_state_machine_as_test(machine, settings=examples)
 
 
 @given(steps=st.lists(st.tuples(st.integers(0, 90), st.integers(1, 9)), max_size=60), count=st.integers(1, 20))

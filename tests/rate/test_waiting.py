@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from typing import Any
 
 import pytest
 
 import riskscale.sync
-from riskscale import ArgumentError, Hub, Limit, RateLimiter
+from riskscale import ArgumentError, Hub, InMemoryMetrics, Limit, RateLimiter
 from riskscale.rate.fallback import RETRY
 
 QUICK = Limit(2, per=0.2)
@@ -46,55 +45,22 @@ def test_in_threads(sync_hub: riskscale.sync.Hub) -> None:
     assert not limiter.wait("b", cost=3)
 
 
-class Collector:
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[str, ...]] = Counter()
-        self.seen: list[tuple[str, float]] = []
-
-    def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
-        self.counts[name, labels["limiter"], labels["outcome"], labels["degraded"]] += round(value)
-
-    def observe(self, name: str, value: float, /, **labels: str) -> None:
-        self.seen.append((name, value))
-
-    def gauge(self, name: str, value: float, /, **labels: str) -> None: ...
-
-
 @pytest.mark.embedded
 async def test_decisions_are_counted(connect: Any, prefix: str, backend: Any) -> None:
-    collector = Collector()
-    async with Hub(connect(), key_prefix=prefix, metrics=collector) as hub:
+    metrics = InMemoryMetrics()
+    async with Hub(connect(), key_prefix=prefix, metrics=metrics) as hub:
         limiter = RateLimiter(hub, Limit(2, per=60), name="api", on_error="deny")
         await asyncio.gather(*(limiter.hit("a") for _ in range(3)), limiter.hit("b", 5))
         await limiter.peek("a")
-        assert collector.counts == {
-            ("rate_decisions", "api", "admitted", "no"): 2,
-            ("rate_decisions", "api", "refused", "no"): 1,
-            ("rate_decisions", "api", "never", "no"): 1,
-        }
-        assert ("rate_batch_size", 4) in collector.seen
-        assert sum(name == "rate_decision_seconds" for name, _ in collector.seen) == 4
+        for outcome, many in (("admitted", 2), ("refused", 1), ("never", 1)):
+            assert metrics.total("rate_decisions", limiter="api", outcome=outcome, degraded="no") == many
+        assert metrics.total("rate_decisions") == 4 and len(metrics.observed("rate_decision_seconds")) == 4
+        assert 4 in metrics.observed("rate_batch_size")
         with backend.outage:
             await limiter.hit("a")
-        assert collector.counts["rate_decisions", "api", "refused", "yes"] == 1
+        assert metrics.total("rate_decisions", outcome="refused", degraded="yes") == 1
         await asyncio.sleep(RETRY)
         while (await limiter.hit("c")).degraded:
             await asyncio.sleep(0.01)
-        (outage,) = (value for name, value in collector.seen if name == "rate_degraded_seconds")
+        (outage,) = metrics.observed("rate_degraded_seconds")
         assert outage >= RETRY
-
-
-@pytest.mark.embedded
-async def test_a_collector_that_fails_disturbs_nobody(
-    connect: Any, prefix: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Broken(Collector):
-        def increment(self, name: str, value: float = 1, /, **labels: str) -> None:
-            raise RuntimeError("full")
-
-        observe = increment  # type: ignore[assignment]
-
-    async with Hub(connect(), key_prefix=prefix, metrics=Broken()) as hub:
-        limiter = RateLimiter(hub, Limit(2, per=60))
-        assert await limiter.hit("a") and await limiter.hit("a")
-    assert caplog.text.count("the metrics collector failed") == 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from contextlib import closing
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
 
@@ -91,6 +93,6 @@ class SemaphoreMachine(QueueMachine):
             assert self.client.pttl(self.keys[0]) > kept / 1000 + 3_600_000 - 60_000
 
 
-def test_script_and_model_agree(raw_client: Any, prefix: str) -> None:
-    boxes = Mailboxes(raw_client)
-    run_state_machine_as_test(boxes.machine(SemaphoreMachine, prefix))
+def test_script_and_model_agree(raw_client: Any, prefix: str, examples: settings) -> None:
+    with closing(Mailboxes(raw_client, prefix)) as boxes:
+        run_state_machine_as_test(boxes.machine(SemaphoreMachine), settings=examples)

@@ -67,7 +67,7 @@ def test_a_great_weight_waits_at_the_head_and_is_not_passed(shares: Shares) -> N
 
 
 def test_a_great_weight_that_died_is_asked_and_passed(shares: Shares, prefix: str) -> None:
-    boxes, box = Mailboxes(shares.client), f"{prefix}one"
+    boxes, box = Mailboxes(shares.client, prefix), f"{prefix}one"
     boxes.subscribe(box, True)
     shares.acquire("a", weight=5)
     shares.acquire("great", box, weight=10)
@@ -91,7 +91,7 @@ def test_a_lease_that_was_shortened_ends_when_it_says(shares: Shares) -> None:
 
 
 def test_a_mailbox_that_leaves_a_grant_unanswered_is_passed_over_until_it_calls(shares: Shares, prefix: str) -> None:
-    boxes, silent, other = Mailboxes(shares.client), f"{prefix}silent", f"{prefix}other"
+    boxes, silent, other = Mailboxes(shares.client, prefix), f"{prefix}silent", f"{prefix}other"
     for box in (silent, other):
         boxes.subscribe(box, True)
     shares.acquire("holder", "-", weight=10)
@@ -176,7 +176,7 @@ def test_no_more_wait_than_may(shares: Shares, prefix: str) -> None:
 
 
 def test_the_dead_take_up_no_room(shares: Shares, prefix: str) -> None:
-    boxes, box = Mailboxes(shares.client), f"{prefix}one"
+    boxes, box = Mailboxes(shares.client, prefix), f"{prefix}one"
     boxes.subscribe(box, True)
     shares.acquire("holder", "-", weight=10)
     assert [shares.queues("boxed", box), shares.queues("second", box), shares.queues("poller")] == [0, 1, 2]

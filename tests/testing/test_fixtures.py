@@ -11,7 +11,7 @@ import redis
 
 import riskscale
 import riskscale.sync
-from riskscale.testing import Outage, VirtualClock, delete_keys, keys_without_ttl, new_fake_server
+from riskscale.testing import Outage, VirtualClock, delete_keys, fake_client, keys_without_ttl, new_fake_server
 
 pytest_plugins = ("pytester",)
 
@@ -111,6 +111,27 @@ def test_the_library_itself_imports_neither_its_testing_nor_the_extras() -> None
     code += " ('fakeredis', 'lupa', 'pytest', 'typer', 'rich') or m.startswith('riskscale.testing')])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_an_embedded_server_compiles_a_script_once() -> None:
+    server = new_fake_server()
+    with fake_client(server) as client:
+        echo = "return {KEYS[1], ARGV[1]}"
+        assert [client.eval(echo, 1, key, key * 2) for key in ("a", "b")] == [[b"a", b"aa"], [b"b", b"bb"]]
+        assert client.evalsha(client.script_load(echo), 1, "c", "cc") == [b"c", b"cc"]
+        assert list(server._lua_runtime._compiled) == [echo.encode()]
+        for broken, said in (("return (", "near"), ("return nil + 1", "arithmetic"), ("leaked = 1", "global variable")):
+            for _ in range(2):
+                with pytest.raises(redis.ResponseError, match=said):
+                    client.eval(broken, 0)
+
+
+def test_an_embedded_server_forgets_what_it_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("riskscale.testing.embedded.MOST_SCRIPTS", 3)
+    server = new_fake_server()
+    with fake_client(server) as client:
+        assert [client.eval(f"return {number}", 0) for number in (*range(7), 0)] == [*range(7), 0]
+        assert len(server._lua_runtime._compiled) <= 3
 
 
 def test_every_fake_server_is_fresh() -> None:

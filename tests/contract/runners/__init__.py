@@ -1,0 +1,1 @@
+"""What runs the vectors in other languages."""
