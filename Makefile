@@ -24,6 +24,20 @@ demo: $(V)/with-cli ## what a policy would have done to a log; then replicas tha
 	$(V)/bin/riskscale replay tests/data/sample.log --limit 10/60s --by ip --algorithm sliding_log $(and $(REDIS_URL),--redis $(REDIS_URL))
 	$(V)/bin/riskscale demo --seconds 5 $(and $(REDIS_URL),--redis $(REDIS_URL))
 
+.PHONY: example example-fleet example-replay example-image
+example: $(V)/with-cli $(V)/with-example ## the risk engine in one process, on http://127.0.0.1:8000 until Ctrl-C
+	@echo 'http://127.0.0.1:$(or $(RISK_PORT),8000) (examples/risk_engine/README.md has what to send)'
+	PYTHONPATH=examples $(PY) -m risk_engine
+
+example-fleet: $(V)/with-test ## a server, replicas of the risk engine and a small load [REPLICAS=3]
+	PYTHONPATH=examples $(PY) -m risk_engine.fleet --replicas $(or $(REPLICAS),3)
+
+example-replay: $(V)/with-test ## that fleet under the traffic of a web server's log [LOG=access.log] [REPLICAS=3]
+	PYTHONPATH=examples $(PY) -m risk_engine.replay $(or $(LOG),tests/data/sample.log) --replicas $(or $(REPLICAS),3)
+
+example-image: $(V)/with-test ## the risk engine's image, built and tried by docker or podman [RISKSCALE_BASE=image]
+	$(PY) -m tests.run_image
+
 test: $(V)/with-test $(V)/with-bench ## everything, embedded and on a real server process [WORKERS=2]
 	env -u REDIS_URL $(PY) -m pytest -q $(IN_PARALLEL)
 

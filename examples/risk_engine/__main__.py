@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib.util import find_spec
 
 import uvicorn
 from pydantic import ValidationError
@@ -21,6 +22,9 @@ def main() -> int:
         for each in error.errors(include_url=False, include_input=False):
             name = "_".join(("RISK", *map(str, each["loc"]))).upper()
             print(f"risk_engine: {name}: {each['msg']}", file=sys.stderr)
+        return 2
+    if settings.redis_url is None and find_spec("fakeredis") is None:
+        print("risk_engine: RISK_REDIS_URL: is needed: fakeredis, to run without it, is not installed", file=sys.stderr)
         return 2
     app = create_app(partial(running, settings), settings.max_body)
     uvicorn.run(

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,8 +40,9 @@ def read(log: Path) -> list[Request]:
     for line in log.read_text(errors="replace").splitlines():
         if match := LINE.match(line):
             address, at, path, _, size = match.groups()
-            when = datetime.strptime(at, "%d/%b/%Y:%H:%M:%S %z").timestamp()
-            found.append(Request(when, address, path[:200] or "/", 0 if size == "-" else int(size)))
+            with suppress(ValueError):  # a date that is none
+                when = datetime.strptime(at, "%d/%b/%Y:%H:%M:%S %z").timestamp()
+                found.append(Request(when, address, path[:200] or "/", 0 if size == "-" else int(size)))
     return sorted(found, key=lambda request: request.at)
 
 
