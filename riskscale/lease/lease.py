@@ -65,8 +65,9 @@ class Lease(BaseLease):
                 self._hub.part(Keeper).changed(watch)
 
     async def release(self) -> None:
-        """Let go. A second call does nothing; after an error of the client the call can be repeated. From the first one on
-        it is renewed no more, so it ends by itself where none gets through.
+        """Let go. A second call does nothing; after an error of the client the call can be repeated.
+
+        From the first call on it is renewed no more, so it ends by itself where none gets through.
 
         Raises:
             LeaseLost: the lease had ended before; what it guarded may have been done by another meanwhile.
