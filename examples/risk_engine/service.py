@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,16 @@ from riskscale import (
 )
 
 Work = Callable[[], Awaitable[bytes]]
+
+
+class Observe(Protocol):
+    """Of a request: how long it took, and whether the service failed."""
+
+    def __call__(self, latency: float, *, failed: bool = False) -> None: ...
+
+
+def unobserved(latency: float, *, failed: bool = False) -> None:
+    """Nobody wants to know."""
 
 
 class Protection(Protocol):
@@ -104,12 +115,13 @@ class Created:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventService:
-    """The use cases."""
+    """The use cases. ``observe(seconds, failed=)`` hears of every request: what the fleet is scaled by."""
 
     protection: Protection
     store: StateStore
     workflow: RiskWorkflow
     metrics: MetricsCollector
+    observe: Observe = unobserved
 
     async def create_event(self, tenant: str, event: Event, key: str | None = None) -> Created:
         """Assess an event, once for its key.
@@ -130,16 +142,18 @@ class EventService:
             worked = True
             return await self.protection.in_turn(tenant, lambda: self._assess(tenant, event))
 
-        outcome = "assessed"
+        outcome, failed, began = "assessed", False, time.perf_counter()
         try:
             await self.protection.admit(tenant)
             body = await self.protection.once(tenant, key or event.event_id, event, work)
             outcome = outcome if worked else "replayed"
         except Exception as error:
-            outcome = classify(error).kind.lower()
+            failure = classify(error)
+            outcome, failed = failure.kind.lower(), failure.status >= 500
             raise
         finally:
             self.metrics.increment("risk_events", outcome=outcome)
+            self.observe(time.perf_counter() - began, failed=failed)
         return Created(body, not worked)
 
     async def find(self, tenant: str, event_id: str) -> Assessment | None:

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     partitions: int = Field(default=8, ge=1, le=1024)
     consume: bool = Field(default=True, description="False: the results are left to other replicas")
     max_body: int = Field(default=16_384, ge=256, le=10_000_000, description="bytes of a request")
+    report_seconds: float = Field(default=5.0, ge=0.05, le=600, description="between two reports to the fleet")
+    scale_to: int = Field(default=0, ge=0, le=1000, description="most replicas that the leader orders; 0: it does not")
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,19 +26,26 @@ from risk_engine.settings import Settings
 from risk_engine.state import RedisStateStore
 from risk_engine.workflow import Direct, RiskWorkflow
 from riskscale import (
+    AutoScalingPolicy,
     BreakerPolicy,
     BulkheadExecutor,
     CircuitBreaker,
+    FleetMetrics,
     HealthMonitor,
     Hub,
     IdempotencyGuard,
     Limit,
     PartitionGroup,
+    ProcessCpu,
     PrometheusMetrics,
     RateLimiter,
+    ScalingController,
+    ScalingOrder,
 )
 
 PARTITION_TTL = 6.0
+FLEET = "risk-engine"
+log = logging.getLogger("risk_engine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,7 @@ class Engine:
     breakers: tuple[CircuitBreaker, ...]
     group: PartitionGroup
     consumer: Consumer
+    fleet: FleetMetrics
 
 
 def connect(settings: Settings) -> Any:
@@ -96,8 +106,8 @@ async def running(
         else:
             audit = RedisAudit(client, keys)
 
-        policy = BreakerPolicy(consecutive_failures=settings.failure_threshold, open_seconds=settings.open_seconds)
-        breakers = tuple(CircuitBreaker(name=name, policy=policy, redis=hub) for name in ("model", "publisher"))
+        rules = BreakerPolicy(consecutive_failures=settings.failure_threshold, open_seconds=settings.open_seconds)
+        breakers = tuple(CircuitBreaker(name=name, policy=rules, redis=hub) for name in ("model", "publisher"))
         callers = breakers if settings.protections else (Direct(), Direct())
         store, costs = RedisStateStore(client, keys), RedisCosts(client, keys)
         workflow = RiskWorkflow(
@@ -133,7 +143,17 @@ async def running(
             wait_seconds=settings.wait_seconds,
         )
         protection = protected if settings.protections else Unprotected()
-        service = EventService(protection=protection, store=store, workflow=workflow, metrics=metrics)
+        fleet = FleetMetrics(
+            hub, FLEET, interval=settings.report_seconds, cpu=ProcessCpu(),
+            queue_depth=lambda: bulkhead.status().waiting,
+        )  # fmt: skip
+        await stack.enter_async_context(fleet)
+        service = EventService(
+            protection=protection, store=store, workflow=workflow, metrics=metrics, observe=fleet.observe
+        )
+        if settings.scale_to:
+            policy = AutoScalingPolicy(max_replicas=settings.scale_to, hold_while_open=True)
+            await stack.enter_async_context(scaling(hub, policy, fleet, breakers, 3 * settings.report_seconds))
 
         consumer = Consumer(client, keys, handler or Cases(client, keys), metrics)
         group = PartitionGroup(
@@ -152,5 +172,24 @@ async def running(
         stack.push_async_callback(bulkhead.close, timeout=settings.drain_seconds)
         yield Engine(
             settings=settings, client=client, hub=hub, registry=registry, service=service, health=health, audit=audit,
-            costs=costs, bulkhead=bulkhead, breakers=breakers, group=group, consumer=consumer,
+            costs=costs, bulkhead=bulkhead, breakers=breakers, group=group, consumer=consumer, fleet=fleet,
         )  # fmt: skip
+
+
+@asynccontextmanager
+async def scaling(
+    hub: Hub, policy: AutoScalingPolicy, fleet: FleetMetrics, breakers: Sequence[CircuitBreaker], every: float
+) -> AsyncIterator[None]:
+    """The fleet is scaled meanwhile: every replica stands for election, the leader decides for all, and resigns at the
+    end. What orders a change here only tells; put your orchestrator's API in its place."""
+
+    def apply(order: ScalingOrder) -> None:
+        log.warning("%s (term %d): %s", order.action.name, order.fence, order.reason)
+
+    controller = ScalingController(hub, policy, fleet, apply, interval=every, cooldown=60, breakers=breakers)
+    task = asyncio.create_task(controller.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -80,9 +80,11 @@ def settings(url: str | None, folder: Path, **changes: Any) -> Settings:
 
 
 @asynccontextmanager
-async def embedded(folder: Path, client: Any = None, **parts: Any) -> AsyncIterator[Engine]:
-    """The engine on an embedded server."""
-    async with running(settings(None, folder), client=client, **parts) as engine:
+async def embedded(
+    folder: Path, client: Any = None, changes: Mapping[str, Any] = MappingProxyType({}), **parts: Any
+) -> AsyncIterator[Engine]:
+    """The engine on an embedded server; ``changes`` are settings."""
+    async with running(settings(None, folder, **changes), client=client, **parts) as engine:
         yield engine
 
 

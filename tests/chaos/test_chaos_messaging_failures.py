@@ -71,7 +71,7 @@ async def test_embedded_all_come_through_and_the_breaker_opens_and_closes(
     from risk_engine.wiring import connect
 
     client = connect(Settings())
-    async with embedded(tmp_path, client, publisher=broken(client, **trouble)) as engine:
+    async with embedded(tmp_path, client, {"lock_seconds": 60}, publisher=broken(client, **trouble)) as engine:
         told = Told()
         await insist_on_all([engine], told, payments(10))
         await assert_books(engine, told)
@@ -84,7 +84,7 @@ async def test_embedded_all_come_through_and_the_breaker_opens_and_closes(
 async def test_a_broker_that_is_gone_for_good_opens_the_breaker_of_all_replicas(
     scratch_server: ServerProcess, tmp_path: Path
 ) -> None:
-    url, slow = scratch_server.url, {"open_seconds": 600}
+    url, slow = scratch_server.url, {"open_seconds": 600, "lock_seconds": 60}
     async with (
         on_server(url, tmp_path, slow) as plain,
         on_server(url, tmp_path, slow, publisher=broken(plain.client, before=10**6)) as one,

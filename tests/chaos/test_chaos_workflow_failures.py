@@ -65,7 +65,7 @@ async def test_with_fakes_a_model_in_trouble_loses_nothing(how: str) -> None:
 
 async def test_embedded_a_model_in_trouble_opens_its_breaker_and_recovers(tmp_path: Path) -> None:
     trouble = Trouble(1, "raises")
-    async with embedded(tmp_path, model=FlakyModel(trouble)) as engine:
+    async with embedded(tmp_path, None, {"lock_seconds": 60}, model=FlakyModel(trouble)) as engine:
         told = Told()
         working = asyncio.create_task(insist_on_all([engine], told, payments(5)))
         await until(lambda: told.failures[FailureClass.DEPENDENCY_OPEN] > 0)
