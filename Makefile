@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-load soak bench bench-locks bench-rates bench-breakers check lua metrics clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-load test-openapi soak bench bench-locks bench-rates bench-breakers check lua metrics clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 
 test-load: $(V)/with-test ## the example service under ten times the load of the tests [LOAD_SCALE=10]
 	env -u REDIS_URL LOAD_SCALE=$(or $(LOAD_SCALE),10) $(PY) -m pytest tests/load -v
+
+test-openapi: $(V)/with-test ## schemathesis at random against the example service [EXAMPLES=500]
+	env -u REDIS_URL OPENAPI_EXAMPLES=$(or $(EXAMPLES),500) $(PY) -m pytest tests/risk_engine/test_openapi.py -v
 
 soak: $(V)/with-test ## locks under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
