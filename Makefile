@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-load test-openapi soak bench bench-locks bench-rates bench-breakers check lua metrics clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-load test-openapi soak bench bench-locks bench-rates bench-breakers bench-example check lua metrics clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many he
 
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
+
+bench-example: $(V)/with-test ## what the protections cost the example service, and three replicas of it
+	env -u REDIS_URL PYTHONPATH=examples $(PY) -m benchmarks.example
 
 bench-rates: $(V)/with-bench $(V)/hiredis ## limits side by side, on a server of its own; writes docs/performance.md anew
 	env -u REDIS_URL PYTHONPATH=$(V)/hiredis $(PY) -m benchmarks.rates --docs docs
