@@ -37,7 +37,7 @@ class ExampleSettings(Settings):
 
 def replica(stack: ExitStack, name: str, url: str, **settings: str) -> Replica:
     """A process that has a part of the server for itself, or shares it with those of the same ``RISK_KEY_PREFIX``."""
-    env = {"RISK_REDIS_URL": url, "RISK_RATE_LIMIT": NO_LIMIT, **settings}
+    env = {"RISK_REDIS_URL": url, "RISK_RATE_LIMIT": NO_LIMIT, "RISK_DECISION_SECONDS": "60", **settings}
     started = Replica(name, env).start()
     stack.callback(started.stop)
     return started

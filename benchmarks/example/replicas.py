@@ -53,7 +53,7 @@ def one_limit(url: str, settings: ExampleSettings) -> list[Row]:
         started = [
             replica(
                 stack, f"replica-{number}", url, RISK_KEY_PREFIX="l.", RISK_RATE_LIMIT=f"{limit}/hour",
-                RISK_REPLICAS=str(REPLICAS), RISK_DECISION_SECONDS="60",
+                RISK_REPLICAS=str(REPLICAS),
             )
             for number in range(REPLICAS)
         ]  # fmt: skip
