@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics release-contract clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract test-load test-openapi soak bench bench-locks bench-rates bench-breakers bench-example bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics release-contract clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 test-contract: $(V)/with-test ## the scripts, generated clients and examples from Node, Go, Java and a shell
 	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
+test-load: $(V)/with-test ## the example service under ten times the load of the tests [LOAD_SCALE=10]
+	env -u REDIS_URL LOAD_SCALE=$(or $(LOAD_SCALE),10) $(PY) -m pytest tests/load -v
+
+test-openapi: $(V)/with-test ## schemathesis at random against the example service [EXAMPLES=500]
+	env -u REDIS_URL OPENAPI_EXAMPLES=$(or $(EXAMPLES),500) $(PY) -m pytest tests/risk_engine/test_openapi.py -v
+
 soak: $(V)/with-test ## locks, then partitions, under faults, their history judged [SECONDS=60] [SEED=n]
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 	env -u REDIS_URL $(PY) -m tests.partition --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
@@ -76,6 +82,9 @@ bench-partitions: $(V)/with-test ## what a group of partitions costs the server
 
 bench-languages: $(V)/with-bench ## a decision from Python, Node, Go and Java, each beside its own bare EVALSHA
 	$(PY) -m benchmarks.languages $(and $(REDIS_URL),--redis $(REDIS_URL))
+
+bench-example: $(V)/with-test ## what the protections cost the example service, and three replicas of it
+	env -u REDIS_URL PYTHONPATH=examples $(PY) -m benchmarks.example
 
 bench-rates: $(V)/with-bench $(V)/hiredis ## limits side by side, on a server of its own; writes docs/performance.md anew
 	env -u REDIS_URL PYTHONPATH=$(V)/hiredis $(PY) -m benchmarks.rates --docs docs

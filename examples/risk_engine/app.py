@@ -31,7 +31,12 @@ def engine_of(request: Request) -> Engine:
     return engine
 
 
-def tenant_of(request: Request, x_tenant: Annotated[str, Header(min_length=1, max_length=4 * LONGEST_TENANT)]) -> str:
+# The framework sees the header as it came, a character a byte; the description says what a tenant is.
+TENANT = {"maxLength": LONGEST_TENANT, "pattern": r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"}
+TenantHeader = Annotated[str, Header(min_length=1, max_length=4 * LONGEST_TENANT, json_schema_extra=TENANT)]
+
+
+def tenant_of(request: Request, x_tenant: TenantHeader) -> str:
     """The tenant, as the gateway in front says after it has authenticated the caller; UTF-8, 1 to 128 characters."""
     try:
         tenant = x_tenant.encode("latin-1").decode()

@@ -57,9 +57,18 @@ class Tally:
 class Driver:
     """Sends to ``urls`` in turn; an event that could not be done now is sent again, ``attempts`` times in all."""
 
-    def __init__(self, urls: Sequence[str], *, attempts: int = 1, pause: float = 0.2, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        attempts: int = 1,
+        pause: float = 0.2,
+        timeout: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._urls, self._attempts, self._pause = itertools.cycle(urls), attempts, pause
-        self._client = httpx.AsyncClient(timeout=timeout, limits=httpx.Limits(max_connections=None))
+        limits = httpx.Limits(max_connections=None)
+        self._client = httpx.AsyncClient(timeout=timeout, limits=limits, transport=transport)
         self.tally = Tally()
 
     async def __aenter__(self) -> Driver:

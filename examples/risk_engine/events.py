@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 OLDEST = timedelta(days=365)
 AHEAD = timedelta(minutes=5)
@@ -15,20 +26,43 @@ AHEAD = timedelta(minutes=5)
 Decision = Literal["approve", "review", "decline"]
 
 
-def _plausible(at: datetime) -> datetime:
-    now = datetime.now(UTC)
-    if not now - OLDEST <= at.astimezone(UTC) <= now + AHEAD:
-        raise ValueError("must be within the last 365 days, and at most 5 minutes ahead")
-    return at.astimezone(UTC)
+KEPT = {"kept": True}
+"""The context in which what was accepted once is read again: no matter how old it is by now, or by whose clock."""
 
 
-def _aware_range(at: datetime) -> datetime:
+def _plausible(at: datetime, info: ValidationInfo) -> datetime:
     try:
-        return _plausible(at)
+        at = at.astimezone(UTC)
     except OverflowError:  # a year that UTC does not have
         raise ValueError("is out of range") from None
+    now = datetime.now(UTC)
+    if info.context != KEPT and not now - OLDEST <= at <= now + AHEAD:
+        raise ValueError("must be within the last 365 days, and at most 5 minutes ahead")
+    return at
 
 
+PLAIN = r"^(0\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,8}(\.[0-9]{1,2})?)$"
+
+
+def _plain(amount: Any) -> Any:
+    if isinstance(amount, str) and not re.fullmatch(PLAIN, amount):
+        raise ValueError("must be a number such as 12.50")
+    return amount
+
+
+Amount = Annotated[
+    Decimal,
+    Field(gt=0, lt=10**9, decimal_places=2),
+    BeforeValidator(_plain),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10**9, "multipleOf": 0.01},
+                {"type": "string", "pattern": PLAIN},
+            ]
+        }
+    ),
+]
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
@@ -39,11 +73,11 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     event_id: EventId = Field(description="the tenant's name of it, unique for the tenant")
-    amount: Annotated[Decimal, Field(gt=0, le=10**9, decimal_places=2)] = Field(description="in the tenant's currency")
+    amount: Amount = Field(description="in the tenant's currency")
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = Field(description="ISO 3166, two letters")
     merchant: Name
     device: Name
-    timestamp: Annotated[AwareDatetime, AfterValidator(_aware_range)] = Field(description="when it happened, with zone")
+    timestamp: Annotated[AwareDatetime, AfterValidator(_plausible)] = Field(description="when it happened, with zone")
 
     @property
     def at_us(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from risk_engine.errors import StateConflictError
-from risk_engine.events import Assessment, Event
+from risk_engine.events import KEPT, Assessment, Event
 from risk_engine.keys import Keys
 
 KEPT_MS = 86_400_000
@@ -101,7 +101,7 @@ class RedisStateStore:
 
     async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
         found = await self._fenced(tenant, event.event_id, fence, "")
-        kept = WorkflowState.model_validate_json(found) if found else None
+        kept = WorkflowState.model_validate_json(found, context=KEPT) if found else None
         return kept.after(fence=fence) if kept else WorkflowState(tenant_id=tenant, event=event, fence=fence)
 
     async def save(self, state: WorkflowState) -> None:
@@ -109,7 +109,7 @@ class RedisStateStore:
 
     async def get(self, tenant: str, event_id: str) -> WorkflowState | None:
         found = await self._client.hget(self._keys.of(tenant, "workflow", event_id), "state")
-        return WorkflowState.model_validate_json(found) if found else None
+        return WorkflowState.model_validate_json(found, context=KEPT) if found else None
 
     async def _fenced(self, tenant: str, event_id: str, fence: int, state: str) -> bytes:
         name = self._keys.of(tenant, "workflow", event_id)

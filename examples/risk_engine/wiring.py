@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import redis.asyncio
 from prometheus_client import CollectorRegistry
 from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff
+from redis.backoff import NoBackoff
 
 from risk_engine.audit import AuditLog, RedisAudit, SqliteAudit
 from risk_engine.consumer import Cases, Consumer, Handler
 from risk_engine.costs import CostTracker, RedisCosts
+from risk_engine.gathering import GatheringRedis
 from risk_engine.keys import Keys
 from risk_engine.model import Model, RuleModel
 from risk_engine.profiles import RedisProfiles
@@ -73,9 +73,10 @@ def connect(settings: Settings) -> Any:
         from riskscale.testing import fake_async_client, new_fake_server
 
         return fake_async_client(new_fake_server())
-    return redis.asyncio.from_url(
+    # No retries: what may have been done would be done twice, such as the message of a result.
+    return GatheringRedis.from_url(
         settings.redis_url.get_secret_value(), socket_timeout=2.0, socket_connect_timeout=2.0,
-        retry=Retry(ConstantBackoff(0.05), 1), health_check_interval=30,
+        retry=Retry(NoBackoff(), 0), health_check_interval=30,
     )  # fmt: skip
 
 

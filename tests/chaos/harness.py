@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import redis.asyncio
 from risk_engine.errors import FailureClass, classify
 from risk_engine.events import Event
+from risk_engine.gathering import GatheringRedis
 from risk_engine.settings import Settings
 from risk_engine.wiring import Engine, running
 
@@ -94,7 +94,7 @@ async def on_server(
 ) -> AsyncIterator[Engine]:
     """The engine on a real one, by a client with short time-outs; ``changes`` are settings."""
     chosen = settings(url, folder, **changes)
-    client = redis.asyncio.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=None)
+    client = GatheringRedis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=None)
     async with client, running(chosen, client=client, **parts) as engine:
         yield engine
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import redis
+import time_machine
 from risk_engine.errors import (
     DomainValidationError,
     FailureClass,
@@ -161,6 +163,15 @@ async def test_a_newer_holder_shuts_out_the_one_before(service_client: Any, pref
         assert classify(caught.value).kind is FailureClass.LOCK_LOST
     assert await store.get("acme", "e-1") == old.after(step=Step.PUBLISHING)
     assert await store.get("globex", "e-1") is None
+
+
+async def test_what_another_replica_accepted_is_read_whatever_its_clock_says(service_client: Any, prefix: str) -> None:
+    store = RedisStateStore(service_client, Keys(prefix))
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)):
+        state = await store.claim("acme", event(), 7)
+        await store.save(state)
+    assert await store.get("acme", "e-1") == state
+    assert await store.claim("acme", state.event, 8) == state.after(fence=8)
 
 
 @pytest.mark.parametrize(
