@@ -30,7 +30,7 @@ def main() -> int:
     uvicorn.run(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
-        timeout_keep_alive=75,  # longer than a proxy in front keeps an idle connection, so that it is the one who closes
+        timeout_keep_alive=75,  # a proxy in front is to be the one who closes an idle connection
     )  # fmt: skip
     return 0
 
