@@ -91,7 +91,7 @@ class Lease(BaseLease):
 
     async def __aenter__(self) -> Lease:
         if self._is_lost:  # before it began: nobody would cancel the block
-            raise LeaseLost(self.name, self.fence)
+            raise LeaseLost(self.name, self.fence, self._grant.spec.kind)
         self._entered_by = asyncio.current_task()
         self._cancels = self._entered_by.cancelling() if self._entered_by else 0
         return self
@@ -108,13 +108,14 @@ class Lease(BaseLease):
             cut, self._was_cut = self._was_cut, False
             ours = cut and entered_by is not None and entered_by.uncancel() <= self._cancels
             if ours and isinstance(error, asyncio.CancelledError):
-                raise LeaseLost(self.name, self.fence) from error
+                raise LeaseLost(self.name, self.fence, self._grant.spec.kind) from error
         if entered_by is not asyncio.current_task():
             raise StateError(f"{self.name!r} must be left in the task where it was entered; it was released")
 
     def _end(self) -> None:
         """Look after it no more, if there is nothing left to give back."""
         if self._settled:
+            self._count_end()
             self._hub._leases.discard(self)
             self._unwatch()
 
@@ -124,13 +125,13 @@ class Lease(BaseLease):
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
-        self._count_end()
         watches, self._watches = self._watches, []
         for watch in watches:
             self._hub.part(Keeper).forget(watch)
 
     def _hear(self, *, cut: bool = False) -> None:
         """It is lost; ``cut`` says that nobody else tells the task inside the block."""
+        self._count_end()
         self._unwatch()
         if self._was_told:
             return

@@ -78,7 +78,7 @@ class Lease(BaseLease):
 
     def __enter__(self) -> Lease:
         if self._is_lost:
-            raise LeaseLost(self.name, self.fence)
+            raise LeaseLost(self.name, self.fence, self._grant.spec.kind)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -92,6 +92,7 @@ class Lease(BaseLease):
     def _end(self) -> None:
         """See :meth:`riskscale.lease.lease.Lease._end`."""
         if self._settled:
+            self._count_end()
             self._hub._leases.discard(self)
             self._unwatch()
 
@@ -101,7 +102,6 @@ class Lease(BaseLease):
             self._hub.part(Keeper).watch(watch)
 
     def _unwatch(self) -> None:
-        self._count_end()
         with self._mutex:
             watches, self._watches = self._watches, []
         for watch in watches:
@@ -109,6 +109,7 @@ class Lease(BaseLease):
 
     def _hear(self) -> None:
         """It is lost."""
+        self._count_end()
         self._unwatch()
         with self._mutex:
             if self._was_told:
