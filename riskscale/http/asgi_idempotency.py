@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, LeaseLost
@@ -104,12 +103,8 @@ class ASGIIdempotency(BaseIdempotency):
         extensions = {name: of for name, of in (scope.get("extensions") or {}).items() if "http.response" not in name}
         try:
             async with claim:
-                try:
-                    await self._app({**scope, "extensions": extensions, CLAIM: claim}, receive, held)
-                except Exception:  # nobody knows what it has done
-                    with suppress(Exception):
-                        await claim.abandon(unknown=True)
-                    raise
+                claim._attempt.left = "unknown"  # unless somebody says otherwise, nobody knows what it has done
+                await self._app({**scope, "extensions": extensions, CLAIM: claim}, receive, held)
                 returned = True
                 await self._keep(claim, held)
         except Exception as error:
@@ -158,9 +153,10 @@ class _Held:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._start = message
-            headers = {name.lower(): value for name, value in message.get("headers", ())}
-            self.passes = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+            fields = [*message.get("headers", ())]  # an iterable, and all that follows reads them anew
+            message = self._start = {**message, "headers": fields}
+            kind = {name.lower(): value for name, value in fields}.get(b"content-type", b"")
+            self.passes = kind.lower().startswith(b"text/event-stream")
         self._messages.append(message)
         self._size += len(message.get("body", b""))
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -175,7 +171,7 @@ class _Held:
 
     def answer(self) -> Answer:
         """The whole of it."""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._start.get("headers", ())]
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._start["headers"]]
         return Answer(self.status, headers, b"".join(message.get("body", b"") for message in self._messages))
 
     async def let_go(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -81,12 +80,8 @@ class WSGIIdempotency(BaseIdempotency):
         gathered: _Gathered | None = None
         try:
             with claim:
-                try:
-                    gathered = _Gathered(self._app, environ)
-                except Exception:  # nobody knows what it has done
-                    with suppress(Exception):
-                        claim.abandon(unknown=True)
-                    raise
+                claim._attempt.left = "unknown"  # unless somebody says otherwise, nobody knows what it has done
+                gathered = _Gathered(self._app, environ)
                 self._keep(claim, gathered.answer)
         except Exception as error:
             if gathered is None:
@@ -110,11 +105,16 @@ class WSGIIdempotency(BaseIdempotency):
         known = int(length) if length.isdecimal() else 0
         if known > self._max_request:
             raise self._too_large()
-        to_read = self._max_request + 1 if environ.get("wsgi.input_terminated") else known
-        body: bytes = environ["wsgi.input"].read(to_read)
+        most = self._max_request + 1 if environ.get("wsgi.input_terminated") else known
+        body = bytearray()
+        while part := environ["wsgi.input"].read(most - len(body)) if len(body) < most else b"":
+            body += part
         if len(body) > self._max_request:
             raise self._too_large()
-        return body
+        if len(body) < known:  # the client has gone; to the application it would look whole
+            rule = f"{len(body)} of {known} bytes have come."
+            raise self._refusal(400, "The request is incomplete", rule)
+        return bytes(body)
 
 
 class _Gathered:
@@ -125,13 +125,19 @@ class _Gathered:
         headers: list[tuple[str, str]] = []
         parts: list[bytes] = []
 
-        def start(status: str, own: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
+        def start(status: str, own: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
+            if error and any(parts):  # WSGI's rule, for what has begun: it cannot be taken back
+                raise error[1].with_traceback(error[2])
             self.status, headers[:] = status, own
-            return parts.append
+            return write
+
+        def write(part: bytes) -> None:
+            parts.append(part)
 
         body = app(environ, start)
         try:
-            parts.extend(body)
+            for part in body:
+                write(part)
         finally:
             getattr(body, "close", lambda: None)()
         self.answer = Answer(int(self.status[:3]), headers, b"".join(parts))
