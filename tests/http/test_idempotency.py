@@ -276,7 +276,7 @@ async def test_what_is_too_large_passes_while_it_is_made(guard: IdempotencyGuard
         seen.append(len(sent))
 
     await call(ASGIIdempotency(app, guard, tenant=lambda _: TENANT, max_response=100), sent)
-    assert seen == [0, 0, 4, 4] and len(sent) == 5
+    assert seen == [0, 0, 4, 5] == [0, 0, 4, len(sent)]
 
 
 async def call(app: Any, sent: list[Any], messages: Any = ({"type": "http.request"},)) -> None:
@@ -362,6 +362,30 @@ async def test_a_result_that_is_no_response(guard: IdempotencyGuard, payments: P
         await call(ASGIIdempotency(app, guard, tenant=lambda _: TENANT), sent)
     assert first[-1]["body"] == b"done"
     assert second[0]["status"] == 409 and b"not kept" in second[1]["body"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_follows_a_response_does_not_hold_it_back(guard: IdempotencyGuard, fails: bool) -> None:
+    """Such as Starlette's background tasks: the response is the client's, whatever becomes of them."""
+    sent: list[Any] = []
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 201})
+        await send({"type": "http.response.body", "body": b"done"})
+        seen.append(len(sent))
+        if fails:
+            raise OSError("in the background")
+
+    middleware = ASGIIdempotency(app, guard, tenant=lambda _: TENANT)
+    if fails:
+        with pytest.raises(OSError, match="in the background"):
+            await call(middleware, sent)
+    else:
+        await call(middleware, sent)
+    assert seen == [2] == [len(sent)]
+    await call(middleware, sent)
+    assert sent[2]["status"] == 201 and sent[3]["body"] == b"done" and len(seen) == 1
 
 
 async def test_header_fields_that_can_be_read_once(guard: IdempotencyGuard) -> None:
