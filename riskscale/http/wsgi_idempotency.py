@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +87,12 @@ class WSGIIdempotency(BaseIdempotency):
             if gathered is None:
                 raise
             if isinstance(error, LeaseLost):  # another's response is the one that is kept
-                return _answer(start_response, self._in_progress())
-            log.warning("a response is not kept: %s", type(error).__name__)
-        start_response(gathered.status, gathered.answer.headers)
-        return [gathered.answer.body]
+                gathered.answer = self._in_progress()
+                gathered.line = gathered.answer.line
+            else:
+                log.warning("a response is not kept: %s", type(error).__name__)
+        start_response(gathered.line, gathered.answer.headers)
+        return gathered
 
     def _keep(self, claim: Claim, answer: Answer) -> None:
         if claim.released_at is not None:  # by the application
@@ -118,29 +120,37 @@ class WSGIIdempotency(BaseIdempotency):
 
 
 class _Gathered:
-    """What the application answers, whole."""
+    """What the application answers, whole; closed by the server, after it was sent."""
 
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
-        self.status = ""
+        self.line = ""
         headers: list[tuple[str, str]] = []
         parts: list[bytes] = []
 
-        def start(status: str, own: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
+        def start(line: str, own: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
             if error and any(parts):  # WSGI's rule, for what has begun: it cannot be taken back
                 raise error[1].with_traceback(error[2])
-            self.status, headers[:] = status, own
+            self.line, headers[:] = line, own
             return write
 
         def write(part: bytes) -> None:
             parts.append(part)
 
-        body = app(environ, start)
+        self._body = app(environ, start)
         try:
-            for part in body:
+            for part in self._body:
                 write(part)
-        finally:
-            getattr(body, "close", lambda: None)()
-        self.answer = Answer(int(self.status[:3]), headers, b"".join(parts))
+            self.answer = Answer(int(self.line[:3]), headers, b"".join(parts))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.answer.body
+
+    def close(self) -> None:
+        """Now the application does what it left for after its response."""
+        getattr(self._body, "close", lambda: None)()
 
 
 def _answer(start_response: StartResponse, answer: Answer) -> Iterable[bytes]:

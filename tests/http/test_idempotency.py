@@ -525,16 +525,22 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
             post('"fails"', path="/fail")
 
 
-def wsgi_call(app: Any, content: bytes = b"10", **environ: Any) -> tuple[str, dict[str, str], bytes]:
-    """One request, by WSGI's own words."""
+def wsgi_environ(content: bytes = b"10", **environ: Any) -> dict[str, Any]:
     environ = {
         "REQUEST_METHOD": "POST", "PATH_INFO": "/", "QUERY_STRING": "", "SCRIPT_NAME": "", "CONTENT_TYPE": "text/plain",
         "HTTP_IDEMPOTENCY_KEY": '"k"', "wsgi.input": BytesIO(content), "CONTENT_LENGTH": str(len(content)),
     } | environ  # fmt: skip
     setup_testing_defaults(environ)
+    return environ
+
+
+def wsgi_call(app: Any, content: bytes = b"10", **environ: Any) -> tuple[str, dict[str, str], bytes]:
+    """One request, by WSGI's own words."""
     seen: list[Any] = []
-    body = app(environ, lambda *started: seen.append(started))
-    return seen[0][0], dict(seen[0][1]), b"".join(body)
+    body = app(wsgi_environ(content, **environ), lambda *started: seen.append(started))
+    whole = b"".join(body)
+    getattr(body, "close", lambda: None)()
+    return seen[0][0], dict(seen[0][1]), whole
 
 
 @pytest.mark.parametrize("terminated", [False, True])
@@ -553,6 +559,79 @@ def test_wsgi_a_body_that_was_cut_off(sync_hub: riskscale.sync.Hub, raw_client: 
     assert line.startswith("400 ") and headers["Content-Type"] == "application/problem+json"
     assert not done and not list(raw_client.scan_iter("*idempotency*"))
     assert wsgi_call(app, b"1000", **more)[2] == b"paid" and done == [b"1000"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_wsgi_what_follows_a_response_does_not_hold_it_back(sync_hub: riskscale.sync.Hub, fails: bool) -> None:
+    """Such as Flask's ``call_on_close``: the response is the client's, whatever becomes of it."""
+    order: list[str] = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            order.append("closed")
+            if fails:
+                raise OSError("afterwards")
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        order.append("done")
+        start_response("201 Created", [])
+        return Body([b"pa", b"id"])
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    environ = wsgi_environ()
+    body: Any = app(environ, lambda status, headers, error=None: order.append(status))  # type: ignore[arg-type,misc]
+    assert b"".join(body) == b"paid" and order == ["done", "201 Created"]
+    if fails:
+        with pytest.raises(OSError, match="afterwards"):
+            body.close()
+    else:
+        body.close()
+    assert order == ["done", "201 Created", "closed"]
+    assert wsgi_call(app)[1] == {"Idempotent-Replayed": "true"} and order[3:] == []
+
+
+@pytest.mark.parametrize("fails", ["begin", "middle", "no status"])
+def test_wsgi_a_response_that_fails_is_closed(sync_hub: riskscale.sync.Hub, fails: str) -> None:
+    closed = []
+
+    class Body:
+        def __iter__(self) -> Any:
+            yield b"half"
+            if fails == "middle":
+                raise OSError(fails)
+
+        def close(self) -> None:
+            closed.append(fails)
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        if fails == "begin":
+            raise OSError(fails)
+        if fails == "middle":
+            start_response("201 Created", [])
+        return Body()
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    with pytest.raises((OSError, ValueError)):
+        wsgi_call(app)
+    assert closed == ([] if fails == "begin" else [fails])
+
+
+def test_wsgi_who_was_taken_over_does_not_answer(sync_hub: riskscale.sync.Hub, raw_client: Any) -> None:
+    closed = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.append(1)
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        (record,) = raw_client.scan_iter(f"{sync_hub.root}:*:idempotency:*")
+        raw_client.hset(record, "token", "another")
+        start_response("201 Created", [])
+        return Body([b"mine"])
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    line, headers, body = wsgi_call(app)
+    assert line.startswith("409 ") and headers["Retry-After"] == "1" and b"in progress" in body and closed == [1]
 
 
 def test_wsgi_a_method_as_an_application_reads_it(sync_hub: riskscale.sync.Hub) -> None:
