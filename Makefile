@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-languages bench-metrics bench-partitions check lua vectors metrics clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,13 +43,16 @@ soak: $(V)/with-test ## locks, then partitions, under faults, their history judg
 	env -u REDIS_URL $(PY) -m tests.history --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 	env -u REDIS_URL $(PY) -m tests.partition --seconds $(or $(SECONDS),60) $(and $(SEED),--seed $(SEED))
 
-bench: bench-locks bench-rates bench-breakers ## side by side with other libraries
+bench: bench-locks bench-rates bench-breakers bench-fleet ## side by side with other libraries
 
 bench-locks: $(V)/with-bench ## locks side by side: alone, many waiting, many held [REDIS_URL=...]
 	$(PY) -m benchmarks.locks $(and $(REDIS_URL),--redis $(REDIS_URL))
 
 bench-breakers: $(V)/with-bench ## breakers side by side: a call, the spread of news, probes, reports
 	$(PY) -m benchmarks.breakers
+
+bench-fleet: $(V)/with-test $(V)/with-bench ## fleets: a tenant's partition, an event of the metrics, reports, snapshots, groups, replays
+	$(PY) -m benchmarks.fleet
 
 bench-metrics: $(V)/with-test ## what it costs to count an event
 	$(PY) -m benchmarks.metrics

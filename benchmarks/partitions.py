@@ -5,7 +5,7 @@ The server's own microseconds, from INFO commandstats; one client, which is ever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -87,13 +87,17 @@ def measure(client: redis.Redis, replicas: int) -> list[Row]:
     return rows
 
 
+def groups(client: redis.Redis, sizes: Sequence[int]) -> list[Row]:
+    """A group of 1,024 partitions for each number of replicas."""
+    for name in ("beat", "release", "leave", "read"):
+        client.script_load(script(f"partition.{name}").text)
+    return [row for replicas in sizes for row in measure(client, replicas)]
+
+
 def main() -> None:
-    """Two groups of 1,024 partitions."""
+    """Two groups."""
     with ServerProcess() as server, redis.Redis.from_url(server.url) as client:
-        for name in ("beat", "release", "leave", "read"):
-            client.script_load(script(f"partition.{name}").text)
-        for replicas in (100, 1000):
-            print(table(f"{PARTITIONS} partitions over {replicas} replicas, server time", measure(client, replicas)))
+        print(table(f"{PARTITIONS} partitions, server time", groups(client, (100, 1000))))
 
 
 if __name__ == "__main__":

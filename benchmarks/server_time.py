@@ -65,6 +65,12 @@ def microseconds(client: redis.Redis, subject: Subject, calls: int) -> float:
     return cost(client, work).total_us / repeats / subject.decisions
 
 
+def processor_seconds(client: redis.Redis) -> float:
+    """Of the server's main thread and its system calls, so far: all that it does, and only that."""
+    info = client.info("cpu")
+    return float(info["used_cpu_user"] + info["used_cpu_sys"])
+
+
 def script(client: redis.Redis, name: str, text: str, keys: list[str]) -> Subject:
     """A script of its own over some keys, with one argument of sixteen digits."""
     sha = client.script_load(text)

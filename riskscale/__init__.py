@@ -19,6 +19,7 @@ from riskscale.errors import (
     WrongOwner,
 )
 from riskscale.fence import Guard
+from riskscale.fleet import FleetMember, FleetMetrics, FleetSnapshot, ProcessCpu, ScalingController, ScalingOrder
 from riskscale.health import CheckReport, HealthMonitor, HealthReport, HealthStatus, Observation
 from riskscale.idempotency import Claim, IdempotencyGuard, InProgress, Mismatch, Replay
 from riskscale.limits import CallableLimits, RedisLimits, StaticLimits
@@ -98,6 +99,9 @@ __all__ = [
     "Decision",
     "DistributedLock",
     "Election",
+    "FleetMember",
+    "FleetMetrics",
+    "FleetSnapshot",
     "GroupInfo",
     "Guard",
     "HealthMonitor",
@@ -130,6 +134,7 @@ __all__ = [
     "OpenTelemetryMetrics",
     "PartitionGroup",
     "PartitionRouter",
+    "ProcessCpu",
     "PrometheusMetrics",
     "RateLimitBackend",
     "RateLimitExceeded",
@@ -144,8 +149,10 @@ __all__ = [
     "RiskscaleError",
     "Route",
     "ScalingAction",
+    "ScalingController",
     "ScalingDecision",
     "ScalingHistory",
+    "ScalingOrder",
     "Semaphore",
     "SemaphoreInfo",
     "Share",

@@ -70,6 +70,12 @@ def test_the_example_of_the_bulkheads(scratch_server: ServerProcess) -> None:
     assert ran(example, scratch_server) == "10 answers\nrefused: Bulkhead: max concurrent and queue full\n1 of 2\n"
 
 
+def test_the_examples_of_scaling(scratch_server: ServerProcess) -> None:
+    together, alone = blocks("python", (ROOT / "docs" / "scaling.md").read_text())
+    assert ran(together, scratch_server) == "scale_up because request_latency_p99_ms 696.32 >= 500\n"
+    assert ran(alone, scratch_server) == "15 15 cpu_usage_pct\n15 5 stabilization\n"
+
+
 def test_the_example_of_partitions(scratch_server: ServerProcess) -> None:
     (example,) = blocks("python", (ROOT / "docs" / "partitions.md").read_text())
     said = ran(example, scratch_server).splitlines()

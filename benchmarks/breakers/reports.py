@@ -12,7 +12,7 @@ import riskscale.sync
 from benchmarks.breakers.contenders import BreakerSettings, failures_in_a_row, new_name
 from benchmarks.report import Row
 from benchmarks.rounds import ratio, turns
-from benchmarks.server_time import GET_AND_SET
+from benchmarks.server_time import GET_AND_SET, processor_seconds
 from benchmarks.wire import cost
 from riskscale._core.scripts import script
 from riskscale.breaker import calls
@@ -84,12 +84,6 @@ def _spent(client: redis.Redis, source: Iterator[Words], count: int) -> tuple[fl
                     pipe.evalsha(*next(source))
                 pipe.execute()
 
-    before = _cpu(client)
+    before = processor_seconds(client)
     in_script = cost(client, act).us["evalsha"]
-    return in_script / count, 1e6 * (_cpu(client) - before) / count
-
-
-def _cpu(client: redis.Redis) -> float:
-    """Seconds of the server's main thread and its system calls."""
-    info = client.info("cpu")
-    return float(info["used_cpu_user"] + info["used_cpu_sys"])
+    return in_script / count, 1e6 * (processor_seconds(client) - before) / count

@@ -7,9 +7,9 @@ import getpass
 from riskscale._core.call import text
 from riskscale._core.keys import base_key, parts_of
 from riskscale._core.mailbox import BREAKERS, channel
+from riskscale._core.nodes import here, token_part
 from riskscale.breaker import calls
 from riskscale.breaker.calls import BreakerKeys
-from riskscale.breaker.shared import here, token_part
 from riskscale.breaker.state import Transition
 
 

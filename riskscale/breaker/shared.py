@@ -8,16 +8,14 @@ the same rules: it has *diverged*, until the server says something else than clo
 from __future__ import annotations
 
 import math
-import os
-import re
 import secrets
-import socket
 import time
 from collections import deque
 from collections.abc import Callable
 
 from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
+from riskscale._core.nodes import new_node
 from riskscale.breaker import calls
 from riskscale.breaker._model import Known
 from riskscale.breaker.calls import Asked, BreakerKeys, Snapshot
@@ -313,18 +311,3 @@ class SharedReplica(Replica):
         own = self.own
         is_open = self.has_diverged and own.state not in ADMITTING
         return is_open or own.finds_it_bad(self.rules, now_us)
-
-
-def new_node() -> str:
-    """A name that no other process has had: for people, the host and the process; for certain, a random part."""
-    return f"{here()}-{os.getpid()}-{secrets.token_hex(6)}"
-
-
-def here() -> str:
-    """This host, as a part of a token."""
-    return token_part(socket.gethostname()) or "host"
-
-
-def token_part(text: str) -> str:
-    """As much of it as a token may hold."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:48]

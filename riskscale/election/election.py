@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Unpack
 
 from riskscale._core.durations import Duration
@@ -59,7 +59,7 @@ class Election(BaseElection):
         """The present term, while this object leads."""
         return None if self._term is None or self._term.over else self._term
 
-    async def terms(self) -> AsyncIterator[Lease]:
+    async def terms(self) -> AsyncGenerator[Lease, None]:
         """The terms of this object, one after the other, until the hub is closed.
 
         A server that is not to be had is waited for.

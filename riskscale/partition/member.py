@@ -17,7 +17,7 @@ from typing import Any
 
 from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
-from riskscale.breaker.shared import new_node
+from riskscale._core.nodes import new_node
 from riskscale.errors import WrongOwner
 from riskscale.lease.book import LONGEST_MARGIN, RETRY
 from riskscale.partition.assignment import Assignment, News

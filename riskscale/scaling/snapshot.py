@@ -82,7 +82,7 @@ class ScalingDecision:
         metric: the metric that asked for the most; "" where none decided.
         limited_by: the rule that changed or withheld what the metrics ask for; "" where none did. ``tolerance``,
             ``missing metrics``, ``stabilization``, ``scale-up policy``, ``scale-down policy``, ``max_replicas``,
-            ``min_replicas``, ``open breaker``.
+            ``min_replicas``, ``open breaker``; of a :class:`riskscale.ScalingController` also ``cooldown``.
     """
 
     action: ScalingAction

@@ -184,7 +184,7 @@ class TargetTrackingPolicy:
             return ScalingDecision(ScalingAction.NO_ACTION, reason, current, limited_by="missing metrics"), history
         replicas, limited_by = self._limited(raw, current, history, now, open_breakers)
         decision = _decision(current, replicas, raw, metric, reason, limited_by or withheld)
-        return decision, history.after(raw, replicas - current, now, self._memory())
+        return decision, history.after(raw, replicas - current, now, self.memory)
 
     def _raw(self, observed: Mapping[str, Observation], current: int) -> tuple[int | None, str, str, str]:
         """The highest proposal, its metric, its reason and its limiting rule; None where they may not be followed."""
@@ -223,7 +223,9 @@ class TargetTrackingPolicy:
             return self.min_replicas, "min_replicas"
         return replicas, limited_by
 
-    def _memory(self) -> float:
+    @property
+    def memory(self) -> float:
+        """Seconds of history that decide."""
         lengths = [seconds(each.stabilization, "stabilization") for each in (self.up, self.down)]
         lengths += [seconds(policy.period, "period") for each in (self.up, self.down) for policy in each.policies]
         return max(lengths)

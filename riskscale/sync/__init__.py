@@ -13,6 +13,7 @@ from riskscale.sync.distributed import (
 )
 from riskscale.sync.election import Election
 from riskscale.sync.fence import Guard
+from riskscale.sync.fleet import FleetMetrics, ScalingController
 from riskscale.sync.health import HealthMonitor
 from riskscale.sync.hub import Hub
 from riskscale.sync.idempotency import Claim, IdempotencyGuard
@@ -33,6 +34,7 @@ __all__ = [
     "Claim",
     "DistributedLock",
     "Election",
+    "FleetMetrics",
     "Guard",
     "HealthMonitor",
     "Hub",
@@ -52,6 +54,7 @@ __all__ = [
     "RedisLimits",
     "RedisRateLimitBackend",
     "Reservation",
+    "ScalingController",
     "Semaphore",
     "SharedBulkhead",
     "StaticLimits",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Unpack
 
 from riskscale._core.durations import Duration
@@ -41,7 +41,7 @@ class Election(BaseElection):
         term = self._term
         return None if term is None or term.over else term
 
-    def terms(self) -> Iterator[Lease]:
+    def terms(self) -> Generator[Lease, None, None]:
         """See :meth:`riskscale.Election.terms`."""
         while True:
             try:

@@ -16,10 +16,12 @@ import redis.cluster
 import riskscale.sync
 from riskscale import (
     ArgumentError,
+    AutoScalingPolicy,
     BreakerPolicy,
     CircuitBreaker,
     CircuitOpen,
     Election,
+    FleetMetrics,
     Guard,
     HealthMonitor,
     Hub,
@@ -32,6 +34,9 @@ from riskscale import (
     RateLimiter,
     ReadWriteLock,
     RedisLimits,
+    ScalingAction,
+    ScalingController,
+    ScalingOrder,
     Semaphore,
 )
 from riskscale.cli.app import run
@@ -174,6 +179,20 @@ async def test_limits_of_single_keys(hub: Hub) -> None:
     await limits.set(NAMES[3], "2/minute")
     for expected in ([True] * 8, [name == NAMES[3] for name in NAMES], [False] * 8):
         assert [decision.allowed for decision in await limiter.hit_many(NAMES)] == expected
+
+
+async def test_fleets(hub: Hub) -> None:
+    orders: asyncio.Queue[ScalingOrder] = asyncio.Queue()
+    for name in NAMES[:3]:
+        fleet = FleetMetrics(hub, name, interval=0.02, ttl=0.03)
+        async with fleet:
+            fleet.observe(1.0)
+            controller = ScalingController(hub, AutoScalingPolicy(), fleet, orders.put, interval=0.02)
+            running = asyncio.create_task(controller.run())
+            order = await orders.get()
+            assert order.action is ScalingAction.SCALE_UP and (await fleet.snapshot()).requests == 1
+            running.cancel()
+            await asyncio.wait({running})
 
 
 async def test_partitions_are_shared_by_beats_and_routed_by_re_reading(hub: Hub) -> None:

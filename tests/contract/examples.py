@@ -8,6 +8,7 @@ RULES = ("gcra", 3, 60_000_000, 3, "sliding_log", 3, 60_000_000, 0)
 RESERVED = ["gcra", "gcra:reservations", "gcra:starts"]
 SEMAPHORE = ["semaphore", "semaphore-leases", "semaphore-queue", "semaphore-wait"]
 BREAKER = ["breaker", "breaker-window", "breaker-nodes", "breaker-probes"]
+FLEET = ["fleet", "fleet-window"]
 POLICY = (5, 10, 500_000, 0, 0, 1, 60_000_000, 30_000_000, 100, 86_400_000_000, 1, 0, 30_000_000, 0)
 
 # name -> (roles of the keys, arguments without now_us)
@@ -21,6 +22,8 @@ EXAMPLES: dict[str, tuple[list[str], list[str | int]]] = {
     "breaker.read": (BREAKER, []),
     "fence.guard": (["value", "fence"], [7, "the value", 60_000_000]),
     "fence.read": (["value", "fence"], [7]),
+    "fleet.report": (FLEET, ["replica-1", 1, 15_000_000, 60_000_000, 0, 500_000, 7, 1, 0, 2, 300, 9]),
+    "fleet.snapshot": (FLEET, [60_000_000, 990_000]),
     "idempotency.abandon": (["idempotency"], ["attempt-1", "unknown"]),
     "idempotency.begin": (["idempotency"], ["attempt-1", "fingerprint", 30_000_000, 60_000_000, ""]),
     "idempotency.complete": (["idempotency"], ["attempt-1", "fingerprint", 60_000_000, "here", "the result"]),
