@@ -13,7 +13,7 @@ unexport REDIS_URL # an empty one is none: libraries that are measured beside re
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics clean
+.PHONY: help venv demo test test-redis test-matrix test-clients test-contract soak bench bench-locks bench-rates bench-breakers bench-fleet bench-languages bench-metrics bench-partitions check lua vectors metrics release-contract clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,20 @@ venv: $(V)/with-test $(V)/with-dev ## the environment for development
 demo: $(V)/with-cli ## what a policy would have done to a log; then replicas that share limits, locks and a breaker [REDIS_URL=...]
 	$(V)/bin/riskscale replay tests/data/sample.log --limit 10/60s --by ip --algorithm sliding_log $(and $(REDIS_URL),--redis $(REDIS_URL))
 	$(V)/bin/riskscale demo --seconds 5 $(and $(REDIS_URL),--redis $(REDIS_URL))
+
+.PHONY: example example-fleet example-replay example-image
+example: $(V)/with-cli $(V)/with-example ## the risk engine in one process, on http://127.0.0.1:8000 until Ctrl-C
+	@echo 'http://127.0.0.1:$(or $(RISK_PORT),8000) (examples/risk_engine/README.md has what to send)'
+	PYTHONPATH=examples $(PY) -m risk_engine
+
+example-fleet: $(V)/with-test ## a server, replicas of the risk engine and a small load [REPLICAS=3]
+	PYTHONPATH=examples $(PY) -m risk_engine.fleet --replicas $(or $(REPLICAS),3)
+
+example-replay: $(V)/with-test ## that fleet under the traffic of a web server's log [LOG=access.log] [REPLICAS=3]
+	PYTHONPATH=examples $(PY) -m risk_engine.replay $(or $(LOG),tests/data/sample.log) --replicas $(or $(REPLICAS),3)
+
+example-image: $(V)/with-test ## the risk engine's image, built and tried by docker or podman [RISKSCALE_BASE=image]
+	$(PY) -m tests.run_image
 
 test: $(V)/with-test $(V)/with-bench ## everything, embedded and on a real server process [WORKERS=2]
 	env -u REDIS_URL $(PY) -m pytest -q $(IN_PARALLEL)
@@ -36,7 +50,7 @@ test-matrix: $(V)/with-test $(V)/with-bench $(V)/with-matrix ## the server tests
 test-clients: .venv-redis51/with-test ## the tests on the oldest redis-py
 	env -u REDIS_URL .venv-redis51/bin/python -m pytest -q --backend server -m server $(IN_PARALLEL)
 
-test-contract: $(V)/with-test ## the scripts from Node, Go, Java and a shell
+test-contract: $(V)/with-test ## the scripts, generated clients and examples from Node, Go, Java and a shell
 	env -u REDIS_URL $(PY) -m pytest -q tests/contract/*/check_*.py
 
 soak: $(V)/with-test ## locks, then partitions, under faults, their history judged [SECONDS=60] [SEED=n]
@@ -71,12 +85,15 @@ check: $(V)/with-test $(V)/with-dev ## ruff, mypy, luacheck, stale copies
 	$(V)/bin/ruff format --check .
 	$(V)/bin/mypy
 	@if command -v luacheck >/dev/null; then luacheck --quiet lua; else echo 'luacheck: not installed, left out'; fi
-	$(PY) tools/contract.py --check
+	$(PY) -m tools.contract --check
 	$(PY) -m tools.metrics --check
 	$(PY) -m tests.contract.generate --check
 
 lua: $(V)/bin/python ## write again what is generated from lua/
-	$(PY) tools/contract.py
+	$(PY) -m tools.contract
+
+release-contract: $(V)/bin/python ## keep the present contract as what this release promises
+	$(PY) -m tools.contract --release
 
 metrics: $(V)/bin/python ## write again what is generated from riskscale/metrics/catalogue.py
 	$(PY) -m tools.metrics

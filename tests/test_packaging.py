@@ -50,6 +50,13 @@ def test_the_wheel_has_every_file_of_the_lua_and_nothing_else_of_ours(built: Map
     assert {top for top in tops if not top.endswith(".dist-info")} == {"riskscale"}
 
 
+def test_the_wheel_has_the_templates_of_every_language(built: Mapping[str, Path]) -> None:
+    templates = ROOT / "riskscale" / "cli" / "templates"
+    with zipfile.ZipFile(built["wheel"]) as archive:
+        for path in templates.rglob("*.j2"):
+            assert archive.read(path.relative_to(ROOT).as_posix()) == path.read_bytes()
+
+
 def test_redis_is_all_that_the_wheel_needs(built: Mapping[str, Path]) -> None:
     with zipfile.ZipFile(built["wheel"]) as archive:
         metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()

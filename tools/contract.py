@@ -1,7 +1,8 @@
 """The Lua contract's tools: `make lua` writes what is generated, `make check` says what is stale.
 
 Each script is a header (the contract), shared blocks copied in from `lua/_lib`, and its own body. From the headers
-come `lua/manifest.json` and `lua/README.md`. The grammar of a header is EBNF in the README and `parse` here.
+come `lua/manifest.json` and `lua/README.md`, from the whole `lua/riskscale.functions.lua`. The grammar of a header is
+EBNF in the README and `parse` here.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import argparse
 import hashlib
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.contract.examples import EXAMPLES
+from tools.functions import library
+from tools.released import RELEASED, breaks, releases, since
+
 LUA = Path(__file__).resolve().parent.parent / "lua"
-SINCE = "0.1.0"
+CONTRACT = 1
+"""Raised when callers by an older manifest would break: see `tools/released.py`."""
 
 FENCE = re.compile(r"^-- >>> _lib/(\w+)\n(.*?)^-- <<< _lib/\1\n", re.M | re.S)
 TITLE = re.compile(r"^--- (?P<name>[a-z_]+\.[a-z_]+) -- (?P<title>\S.*)$")
@@ -28,7 +35,7 @@ ERROR = re.compile(r"^-- ERROR +(?P<word>RSARG|RSSTATE) +(?P<text>\S.*)$")
 WORD = re.compile(r"^-- (?P<word>REPEAT|FLAGS|TTL +none) +(?P<text>\S.*)$")
 REPLY = re.compile(r"^-- REPLY +line$")
 COMMAND = re.compile(r"redis\.p?call\(\s*'([A-Z]+)'")
-FLAGS = {"write", "readonly", "operator"}
+FLAGS = {"write", "readonly", "operator", "frees"}
 
 
 class ContractError(Exception):
@@ -125,13 +132,31 @@ def manifest() -> dict[str, Any]:
         if entry.pop("name") != name:
             raise ContractError(f"{path}: the header names another script")
         file = {"file": f"{path.parent.name}/{path.name}", "sha1": hashlib.sha1(text.encode()).hexdigest()}
-        entries[name] = {**file, **entry, "commands": commands(text), "since": SINCE}
-    return {"contract": 1, "scripts": entries}
+        entries[name] = {**file, **entry, "commands": commands(text), "since": since(name, version())}
+    return {"contract": CONTRACT, "scripts": entries}
+
+
+def version() -> str:
+    """The release's, read as the build reads it: this runs before anything is installed."""
+    found = re.search(r'^__version__ = "([^"]+)"', (LUA.parent / "riskscale" / "__init__.py").read_text(), re.M)
+    if found is None:
+        raise ContractError("riskscale/__init__.py has no __version__")
+    return found[1]
 
 
 def row(*cells: str) -> str:
     """One row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def example(name: str, file: str) -> str:
+    """A line that runs the script by hand, on the server's clock."""
+    if name not in EXAMPLES:
+        raise ContractError(f"{name} has no call in tests/contract/examples.py")
+    roles, args = EXAMPLES[name]
+    place = "rs1:{example}:rate:api:60s" if name.startswith("rate.") else "rs1:{example}"
+    words = [*(f"{place}:{role}" for role in roles), ",", *map(str, args), ""]
+    return f"redis-cli --eval lua/{file} {' '.join(map(shlex.quote, words))}"
 
 
 def readme(contract: dict[str, Any]) -> str:
@@ -152,6 +177,7 @@ def readme(contract: dict[str, Any]) -> str:
             rows.append(row(f"`{item['name']}`{each}", f"`{item['type']}`", item["text"]))
         rows += ["", *(f"- `{word}`: {text}" for word, text in entry["errors"].items())]
         rows += [f"- no TTL: {entry['ttl']}"] if "ttl" in entry else []
+        rows += ["", "```sh", example(name, entry["file"]), "```"]
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"
 
@@ -162,15 +188,27 @@ def generated() -> dict[Path, str]:
     contract = manifest()
     files[LUA / "manifest.json"] = json.dumps(contract, indent=1, ensure_ascii=False) + "\n"
     files[LUA / "README.md"] = readme(contract)
+    texts = {f"{path.parent.name}.{path.stem}": files[path] for path in scripts()}
+    files[LUA / "riskscale.functions.lua"] = library(contract, texts, version())
     return files
+
+
+def release() -> dict[Path, str]:
+    """The present manifest as the released one; ContractError where it breaks what the last release promised."""
+    contract = manifest()
+    if problems := [problem for old in [*releases().values()][-1:] for problem in breaks(old, contract)]:
+        raise ContractError("; ".join(problems))
+    return {RELEASED / f"{version()}.json": json.dumps(contract, indent=1, ensure_ascii=False) + "\n"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is stale")
-    check = parser.parse_args().check
+    parser.add_argument("--release", action="store_true", help="keep the present contract as that of this release")
+    options = parser.parse_args()
+    check = options.check
     try:
-        files = generated()
+        files = {**generated(), **(release() if options.release else {})}
     except ContractError as error:
         print(f"contract: {error}", file=sys.stderr)
         return 1

@@ -10,7 +10,7 @@
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   the key holds another type
 -- REPEAT  safe      a second time changes nothing
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

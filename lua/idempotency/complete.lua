@@ -13,7 +13,7 @@
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   the key holds another type
 -- REPEAT  safe      the result that was stored first stays
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

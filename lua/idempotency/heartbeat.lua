@@ -7,7 +7,7 @@
 -- RETURN per item  fence    int   the fence of the attempt, under way for lease_us from now; 0 = it is not any more, nothing changed; -2 = the key holds another type, untouched
 -- ERROR   RSARG     an argument is malformed
 -- REPEAT  safe      counts from the later call
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

@@ -15,7 +15,7 @@
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   a key holds another type
 -- REPEAT  safe      with a fence: it releases nobody else and says 0; with 0 it may take the lock from the next holder
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

@@ -12,7 +12,7 @@
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   a key holds another type
 -- REPEAT  safe      says 1 again until the next release, by whomever; then 0
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

@@ -30,7 +30,7 @@
 -- ERROR   RSARG     an argument is malformed, or the group has another number of partitions, or 4096 members
 -- ERROR   RSSTATE   the key holds another type
 -- REPEAT  safe      counts from the later call; one that arrives after partition.leave joins anew, for one ttl_us
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

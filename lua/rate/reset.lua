@@ -5,7 +5,7 @@
 -- RETURN per item  was          int   1 = something was forgotten, 0 = there was nothing, -2 = the key holds something else, untouched
 -- ERROR   RSARG     an argument is malformed
 -- REPEAT  safe      the second call finds nothing
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

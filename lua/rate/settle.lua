@@ -26,7 +26,7 @@
 -- ERROR   RSARG     an argument is malformed
 -- ERROR   RSSTATE   a key holds something else
 -- REPEAT  safe      a settled token changes nothing until 60 s and the time of a whole burst after its start; later, a debt is charged again
--- FLAGS   write
+-- FLAGS   write frees
 -- >>> _lib/integer
 -- Strict decimal integers: tonumber alone would take 'inf', 'nan', '0x10', ' 5 ' and '1e3'.
 local find, format = string.find, string.format

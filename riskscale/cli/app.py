@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from riskscale import __version__
-from riskscale.cli import breakers, demo, doctor, limits, locks, replay, scripts
+from riskscale.cli import breakers, demo, doctor, functions, generate, limits, locks, replay, scripts
 from riskscale.cli.errors import BROKEN_PIPE, INTERRUPTED, USAGE, explain
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.command("replay")(replay.command)
 app.command("demo")(demo.command)
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(functions.app, name="functions")
+app.command("generate")(generate.command)
 app.add_typer(limits.app, name="limits")
 app.add_typer(locks.app, name="locks")
 app.add_typer(scripts.app, name="scripts")

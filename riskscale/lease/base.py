@@ -111,6 +111,8 @@ class BaseLease:
         self._monotonic: Callable[[], float] = hub.monotonic
         self._watches: list[Watch] = []
         self._was_told = False
+        self._lets_go = False
+        """A release was tried: it is not renewed any more, whatever became of that."""
         self._meter = hub.meter
         self._began = [] if hub.meter is None else [hub.monotonic()]
         """Until its end is told."""

@@ -44,7 +44,7 @@ class Lease(BaseLease):
             self._lost = asyncio.Event()
             if self._was_told or self._is_lost:
                 self._lost.set()
-            elif not self._watches and not self._settled:
+            elif not (self._watches or self._settled or self._lets_go):
                 self._watch()
         return self._lost
 
@@ -67,9 +67,13 @@ class Lease(BaseLease):
     async def release(self) -> None:
         """Let go. A second call does nothing; after an error of the client the call can be repeated.
 
+        From the first call on it is renewed no more, so it ends by itself where none gets through.
+
         Raises:
             LeaseLost: the lease had ended before; what it guarded may have been done by another meanwhile.
         """
+        self._lets_go = True
+        self._unwatch()
         try:
             await self._hub.drive(flows.release(self._grants))
         except LeaseLost:
@@ -114,6 +118,8 @@ class Lease(BaseLease):
 
     def _end(self) -> None:
         """Look after it no more, if there is nothing left to give back."""
+        if self._settled or self._lets_go:
+            self._count_end()
         if self._settled:
             self._count_end()
             self._hub._leases.discard(self)

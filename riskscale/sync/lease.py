@@ -40,7 +40,7 @@ class Lease(BaseLease):
                 self._lost = threading.Event()
                 if self._was_told or self._is_lost:
                     self._lost.set()
-                elif not self._watches and not self._settled:
+                elif not (self._watches or self._settled or self._lets_go):
                     self._watch()
             return self._lost
 
@@ -57,6 +57,8 @@ class Lease(BaseLease):
 
     def release(self) -> None:
         """See :meth:`riskscale.Lease.release`."""
+        self._lets_go = True
+        self._unwatch()
         try:
             self._hub.drive(flows.release(self._grants))
         except LeaseLost:
@@ -91,6 +93,8 @@ class Lease(BaseLease):
 
     def _end(self) -> None:
         """See :meth:`riskscale.lease.lease.Lease._end`."""
+        if self._settled or self._lets_go:
+            self._count_end()
         if self._settled:
             self._count_end()
             self._hub._leases.discard(self)

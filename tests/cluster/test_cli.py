@@ -43,3 +43,20 @@ def _nodes(port: int) -> dict[str, int]:
             node.name: len(list(client.scan_iter("people:rs1:*:breaker", target_nodes=node)))
             for node in client.get_primaries()
         }
+
+
+def test_functions(cluster: int, capsys: Any) -> None:
+    """They are loaded on every primary, so a call may go to any."""
+    url = ("--redis", f"redis://127.0.0.1:{cluster}")
+    with redis.RedisCluster(host="127.0.0.1", port=cluster) as client:
+        if int(client.info("server", target_nodes=client.get_random_node())["redis_version"].split(".")[0]) < 7:
+            assert run(["functions", "load", *url]) == 2 and "has no Functions" in capsys.readouterr().err
+            return
+        assert run(["functions", "diff", *url]) == 1
+        assert run(["functions", "load", *url]) == 0
+        assert capsys.readouterr().out.count("functions, loaded") == 2
+        assert run(["functions", "diff", *url]) == 0
+        for number in range(8):
+            key = f"rs1:{{{number}}}:rate:api:60s:gcra"
+            reply = client.execute_command("FCALL", "rs_rate_gcra", 1, key, 100, 60_000_000, 100, 1, 1, "")
+            assert reply.split()[1:3] == [b"0", b"99"]

@@ -28,6 +28,8 @@ class Door:
         self.flows = asyncio.Event()
         """Cleared, nothing passes; what is sent meanwhile passes later."""
         self.flows.set()
+        self.delay = 0.0
+        """Seconds that everything takes longer, in each direction."""
         self._links: set[Link] = set()
         self._server: asyncio.Server | None = None
 
@@ -119,6 +121,8 @@ class Link:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await self._door.flows.wait()
+                if self._door.delay:
+                    await asyncio.sleep(self._door.delay)
                 if self._breaks_with == direction:
                     self._break()
                     return

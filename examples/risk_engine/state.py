@@ -1,0 +1,119 @@
+"""How far the work on an event has come, kept so that whoever goes on after a crash knows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from risk_engine.errors import StateConflictError
+from risk_engine.events import Assessment, Event
+from risk_engine.keys import Keys
+
+KEPT_MS = 86_400_000
+
+
+class Step(StrEnum):
+    """What has been done. PUBLISHING: nobody knows whether it was published, until it says PUBLISHED."""
+
+    RECEIVED = "received"
+    PUBLISHING = "publishing"
+    PUBLISHED = "published"
+
+
+class WorkflowState(BaseModel):
+    """The state of one event's work; ``fence`` is of the lease under which it was written."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tenant_id: str
+    event: Event
+    fence: int
+    step: Step = Step.RECEIVED
+    assessment: Assessment | None = None
+    message_id: str = ""
+    redelivery: bool = False
+
+    @property
+    def result(self) -> Assessment:
+        """The assessment of an event that was scored."""
+        if self.assessment is None:
+            raise StateConflictError(f"event {self.event.event_id!r} was not scored")
+        return self.assessment
+
+    def after(self, **changes: Any) -> WorkflowState:
+        """The state with these changes."""
+        return self.model_copy(update=changes)
+
+
+class StateStore(Protocol):
+    """Refuses whoever comes with an older fence than the newest that has come: StateConflictError."""
+
+    async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
+        """What was done of it before, or a new state; from now on older fences are refused."""
+        ...
+
+    async def save(self, state: WorkflowState) -> None: ...
+    async def get(self, tenant: str, event_id: str) -> WorkflowState | None: ...
+
+
+class InMemoryStateStore:
+    """For tests."""
+
+    def __init__(self) -> None:
+        self.states: dict[tuple[str, str], WorkflowState] = {}
+
+    async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
+        kept = self.states.get((tenant, event.event_id))
+        state = kept.after(fence=fence) if kept else WorkflowState(tenant_id=tenant, event=event, fence=fence)
+        if kept and kept.fence > fence:
+            raise StateConflictError(event.event_id)
+        self.states[tenant, event.event_id] = state
+        return state
+
+    async def save(self, state: WorkflowState) -> None:
+        where = state.tenant_id, state.event.event_id
+        if where in self.states and self.states[where].fence > state.fence:
+            raise StateConflictError(state.event.event_id)
+        self.states[where] = state
+
+    async def get(self, tenant: str, event_id: str) -> WorkflowState | None:
+        return self.states.get((tenant, event_id))
+
+
+FENCED_WRITE = """
+local newest = redis.call('HGET', KEYS[1], 'fence')
+if newest and tonumber(newest) > tonumber(ARGV[1]) then return { 0, '' } end
+redis.call('HSET', KEYS[1], 'fence', ARGV[1])
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[2]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return { 1, redis.call('HGET', KEYS[1], 'state') or '' }
+"""
+
+
+class RedisStateStore:
+    """A hash an event, for a day."""
+
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._client, self._keys = client, keys
+        self._write = client.register_script(FENCED_WRITE)
+
+    async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
+        found = await self._fenced(tenant, event.event_id, fence, "")
+        kept = WorkflowState.model_validate_json(found) if found else None
+        return kept.after(fence=fence) if kept else WorkflowState(tenant_id=tenant, event=event, fence=fence)
+
+    async def save(self, state: WorkflowState) -> None:
+        await self._fenced(state.tenant_id, state.event.event_id, state.fence, state.model_dump_json())
+
+    async def get(self, tenant: str, event_id: str) -> WorkflowState | None:
+        found = await self._client.hget(self._keys.of(tenant, "workflow", event_id), "state")
+        return WorkflowState.model_validate_json(found) if found else None
+
+    async def _fenced(self, tenant: str, event_id: str, fence: int, state: str) -> bytes:
+        name = self._keys.of(tenant, "workflow", event_id)
+        written, found = await self._write(keys=[name], args=[fence, state, KEPT_MS])
+        if not written:
+            raise StateConflictError(event_id)
+        return bytes(found)

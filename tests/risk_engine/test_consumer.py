@@ -1,0 +1,78 @@
+"""The results reach whoever reads them: each partition by one replica, handed over whole, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from risk_engine.events import Assessment
+from risk_engine.settings import Settings
+from risk_engine.wiring import running
+
+from tests.risk_engine.parts import event
+
+
+class Recorder:
+    """Remembers what it was told, and fails as often as ``failures`` says."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.handled = Counter[tuple[str, str]]()
+        self.failures = failures
+
+    async def handle(self, assessment: Assessment, *, redelivery: bool) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("the handler is in trouble")
+        self.handled[assessment.tenant_id, assessment.event_id] += 1
+
+
+def settings(prefix: str) -> Settings:
+    return Settings(key_prefix=prefix, audit="redis", partitions=4, rate_limit="100000/second")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_replica_that_ends_hands_its_partitions_over_and_every_result_is_handled(
+    service_client: Any, prefix: str
+) -> None:
+    everything = {(f"tenant-{number % 7}", f"e-{number}") for number in range(60)}
+    one, two = Recorder(), Recorder()
+    async with running(settings(prefix), client=service_client, handler=two) as stays:
+        async with running(settings(prefix), client=service_client, handler=one) as ends:
+            await until(lambda: len(stays.consumer.partitions) == len(ends.consumer.partitions) == 2)
+            for tenant, event_id in sorted(everything)[:30]:
+                await ends.service.create_event(tenant, event(event_id))
+        await until(lambda: len(stays.consumer.partitions) == 4)
+        for tenant, event_id in sorted(everything)[30:]:
+            await stays.service.create_event(tenant, event(event_id))
+        await until(lambda: set(one.handled) | set(two.handled) == everything)
+    assert one.handled
+    assert max((one.handled + two.handled).values()) == 1, "nobody died: nothing was handled twice"
+
+
+async def test_a_handler_in_trouble_gets_the_result_again(service_client: Any, prefix: str) -> None:
+    recorder = Recorder(failures=2)
+    async with running(settings(prefix), client=service_client, handler=recorder) as engine:
+        await engine.service.create_event("acme", event())
+        await until(lambda: recorder.handled == {("acme", "e-1"): 1})
+
+
+async def test_what_is_no_result_is_put_aside(service_client: Any, prefix: str) -> None:
+    for partition in range(4):
+        await service_client.xadd(f"{prefix}risk:results:{partition}", {"assessment": "{", "from": "a stranger"})
+    recorder = Recorder()
+    async with running(settings(prefix), client=service_client, handler=recorder) as engine:
+        await engine.service.create_event("acme", event())
+        await until(lambda: bool(recorder.handled))
+        async with asyncio.timeout(60):
+            while await service_client.xlen(f"{prefix}risk:dead") < 4:
+                await asyncio.sleep(0.005)
+    aside = await service_client.xrange(f"{prefix}risk:dead")
+    assert {fields[b"from"] for _, fields in aside} == {b"a stranger"}
+    assert {fields[b"stream"].decode() for _, fields in aside} == {f"{prefix}risk:results:{n}" for n in range(4)}

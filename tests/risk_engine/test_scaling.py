@@ -1,0 +1,39 @@
+"""The fleet knows how all replicas are together, and one of them decides for all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from risk_engine.settings import Settings
+from risk_engine.wiring import running
+
+from tests.risk_engine.parts import FlakyModel, event
+
+
+async def test_the_fleet_is_observed_and_its_leader_orders_more_replicas(
+    service_client: Any, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails() -> None:
+        raise RuntimeError("no score")
+
+    chosen = Settings(
+        key_prefix=prefix, audit="redis", scale_to=5, failure_threshold=100, consume=False, report_seconds=0.1
+    )
+    with caplog.at_level(logging.WARNING, "risk_engine"):
+        async with (
+            running(chosen, client=service_client, model=FlakyModel(fails)) as one,
+            running(chosen, client=service_client) as two,
+        ):
+            for number in range(4):
+                with pytest.raises(Exception, match="RuntimeError"):
+                    await one.service.create_event("acme", event(f"e-{number}"))
+                await two.service.create_event("acme", event(f"f-{number}"))
+            async with asyncio.timeout(60):
+                while (snapshot := await two.fleet.snapshot()).current_replicas != 2 or snapshot.failure_rate != 0.5:
+                    await asyncio.sleep(0.01)
+                while not caplog.records:
+                    await asyncio.sleep(0.01)
+    assert [record.getMessage().split(" ")[0] for record in caplog.records] == ["SCALE_UP"]
