@@ -1715,7 +1715,7 @@ end,
 
 redis.register_function{
   function_name = 'rs_limits_read',
-  description = '959fbedc99d3b1946569c9aec2e967650587149e the limits that n keys have of their own, and the version of them all. Changes nothing.',
+  description = '74882afbeaebab985f7feec9c956887dc8ade57c the limits that n keys have of their own, and the version of them all. Changes nothing.',
   flags = { 'no-writes' },
   callback = function(KEYS, ARGV) -- limits/read.lua
 -- >>> _lib/integer
@@ -1761,9 +1761,12 @@ end
 -- <<< _lib/limits_text
 if #KEYS ~= 1 then return rsarg('KEYS', 'must name the limits') end
 if #ARGV < 2 or #ARGV > 513 then return rsarg('ARGV', 'must hold 1 to 512 keys, then now_us') end
+local names = { '' } -- that of the version
+for i = 1, #ARGV - 1 do
+  if ARGV[i] == '' then return rsarg('key', "must not be ''") end
+  names[i + 1] = ARGV[i]
+end
 if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the key of the limits holds another type') end
-local names = { '' }
-for i = 1, #ARGV - 1 do names[i + 1] = ARGV[i] end
 local found = redis.call('HMGET', KEYS[1], unpack(names))
 local reply = { integer(found[1], 0, 9007199254740991) or 0, now_us }
 for i = 2, #names do reply[i + 1] = limits_text(found[i]) end

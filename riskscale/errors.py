@@ -68,15 +68,17 @@ class AcquireTimeout(RiskscaleError, TimeoutError):
 
 
 class LeaseLost(RiskscaleError):
-    """The lease on lock ``name``, with fence ``fence``, is no longer held."""
+    """The lease on ``name``, with fence ``fence``, is no longer held. ``what`` it is of: a lock, a semaphore, a
+    bulkhead, an election, or idempotency, whose ``name`` is the key."""
 
-    def __init__(self, name: str, fence: int) -> None:
-        super().__init__(name, fence)
+    def __init__(self, name: str, fence: int, what: str = "lock") -> None:
+        super().__init__(name, fence, what)
         self.name = name
         self.fence = fence
+        self.what = what
 
     def __str__(self) -> str:
-        return f"the lease on lock {self.name!r} (fence {self.fence}) is no longer held"
+        return f"the {self.what} lease on {self.name!r} (fence {self.fence}) is no longer held"
 
 
 class StaleFence(RiskscaleError):

@@ -1,7 +1,7 @@
 --- limits.read -- the limits that n keys have of their own, and the version of them all. Changes nothing.
 -- While the version is the one that was read before, limits.set has changed none of the keys, whichever were read.
 -- KEYS[1] limits    hash    <prefix>rs1:{<name>}:limits, as limits.set wrote it
--- ARGV[i] key       string  i=1..n   n=1..512   whose limits
+-- ARGV[i] key       string  i=1..n   n=1..512   whose limits; not ''
 -- ARGV[n+1] now_us  int[0..4503599627370496]|''   '' = the server's clock
 -- RETURN  version   int     0 = nothing was ever set, or it was lost
 -- RETURN  at_us     int     the time at which this was read
@@ -53,9 +53,12 @@ end
 -- <<< _lib/limits_text
 if #KEYS ~= 1 then return rsarg('KEYS', 'must name the limits') end
 if #ARGV < 2 or #ARGV > 513 then return rsarg('ARGV', 'must hold 1 to 512 keys, then now_us') end
+local names = { '' } -- that of the version
+for i = 1, #ARGV - 1 do
+  if ARGV[i] == '' then return rsarg('key', "must not be ''") end
+  names[i + 1] = ARGV[i]
+end
 if type(redis.pcall('HLEN', KEYS[1])) ~= 'number' then return redis.error_reply('RSSTATE the key of the limits holds another type') end
-local names = { '' }
-for i = 1, #ARGV - 1 do names[i + 1] = ARGV[i] end
 local found = redis.call('HMGET', KEYS[1], unpack(names))
 local reply = { integer(found[1], 0, 9007199254740991) or 0, now_us }
 for i = 2, #names do reply[i + 1] = limits_text(found[i]) end

@@ -47,7 +47,7 @@ class BaseHealthMonitor:
         Args:
             name: of what it looks at; shown in the report.
             check: called without arguments; what it gives is awaited in asyncio. It fails by raising, or by returning
-                False; an :class:`riskscale.Observation` says more, or ``warn``; anything else passes.
+                False or ``"fail"``; ``"warn"`` warns; an :class:`riskscale.Observation` says more; all else passes.
             critical: whether its failure is the service's; otherwise it is a warning.
             timeout: seconds it may take. Then it has failed, and is cancelled (a thread cannot be); until it has really
                 ended it is not begun again.

@@ -67,7 +67,7 @@ class HealthMonitor(BaseHealthMonitor):
 
     def _ended(self, probe: Probe, run: Run, task: asyncio.Task[Any]) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        probe.end(run, self._monotonic(), None if error else task.result(), error)
+        probe.end(run, self._monotonic(), task.result() if error is None else None, error)
 
     def _enter_loop(self) -> None:
         loop = asyncio.get_running_loop()

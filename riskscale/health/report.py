@@ -54,9 +54,10 @@ class Observation:
         if (self.value is None) != (not self.measurement):
             raise ArgumentError("measurement", "and value go together")
         try:
-            json.dumps(self.value, allow_nan=False)
+            value = json.loads(json.dumps(self.value, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
             raise ArgumentError("value", "must be something that JSON can say") from None
+        object.__setattr__(self, "value", value)  # as it is now: a check may go on writing to it
         object.__setattr__(self, "status", HealthStatus(self.status))
         object.__setattr__(self, "output", self.output[:MOST_OUTPUT])
 
@@ -137,12 +138,12 @@ class HealthReport:
     def as_dict(self) -> dict[str, Any]:
         """As https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06 has it.
 
-        A key of ``checks`` is ``name:measurement``; a colon of the name is written ``%3A``, and a percent sign ``%25``.
+        A key of ``checks`` is ``name:measurement``; in both a colon is written ``%3A``, and a percent sign ``%25``.
         """
         checks: dict[str, list[dict[str, Any]]] = {}
         for check in self.checks:
-            name = check.name.replace("%", "%25").replace(":", "%3A")
-            checks.setdefault(f"{name}:{check.measurement}", []).append(check.as_dict())
+            key = ":".join(part.replace("%", "%25").replace(":", "%3A") for part in (check.name, check.measurement))
+            checks.setdefault(key, []).append(check.as_dict())
         return {"status": str(self.status), "checks": checks}
 
     def as_json(self) -> bytes:

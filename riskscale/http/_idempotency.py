@@ -44,11 +44,14 @@ class Answer(NamedTuple):
         return json.dumps([self.status, kept], separators=(",", ":")).encode() + b"\n" + self.body
 
     @classmethod
-    def unpacked(cls, data: bytes) -> Answer:
-        """As it was kept."""
-        head, _, body = data.partition(b"\n")
-        status, headers = json.loads(head)
-        return cls(status, [(name, value) for name, value in headers], body)
+    def unpacked(cls, data: bytes) -> Answer | None:
+        """As it was kept; None: it is no response, so somebody else has completed the claim."""
+        head, end, body = data.partition(b"\n")
+        try:
+            status, headers = json.loads(head)
+            return cls(int(status), [(name, value) for name, value in headers], body) if end else None
+        except (ValueError, TypeError):
+            return None
 
     @property
     def line(self) -> str:
@@ -100,7 +103,7 @@ class BaseIdempotency:
         self._documentation = documentation
 
     def _is_guarded(self, method: str, path: str, fields: Sequence[str]) -> bool:
-        return method in self._methods and path not in self._exempt and (self._required or len(fields) > 0)
+        return method.upper() in self._methods and path not in self._exempt and (self._required or len(fields) > 0)
 
     def _key(self, fields: Sequence[str]) -> str:
         """The key that the header fields of that name give; Refusal."""
@@ -138,10 +141,10 @@ class BaseIdempotency:
                 return self._refusal(422, "Idempotency-Key is already used", detail).answer
             case InProgress():
                 return self._in_progress()
-        if seen.response is None:
+        answer = None if seen.response is None else Answer.unpacked(seen.response)
+        if answer is None:
             detail = "The request was carried out, and its response was not kept. Do not repeat it with a new key."
             return self._refusal(409, "The response was not kept", detail).answer
-        answer = Answer.unpacked(seen.response)
         answer.headers.append(("Idempotent-Replayed", "true"))
         return answer
 

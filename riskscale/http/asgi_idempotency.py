@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from riskscale._core.durations import Duration
 from riskscale.errors import ArgumentError, LeaseLost
@@ -100,23 +100,26 @@ class ASGIIdempotency(BaseIdempotency):
             await _answer(send, self._answer(begun))
 
     async def _carry_out(self, claim: Claim, scope: Scope, receive: Receive, send: Send) -> None:
-        held, returned = _Held(send, self._max_response), False
+        held, returned = _Held(send, self._max_response, partial(self._answered, claim)), False
         extensions = {name: of for name, of in (scope.get("extensions") or {}).items() if "http.response" not in name}
         try:
             async with claim:
-                try:
-                    await self._app({**scope, "extensions": extensions, CLAIM: claim}, receive, held)
-                except Exception:  # nobody knows what it has done
-                    with suppress(Exception):
-                        await claim.abandon(unknown=True)
-                    raise
+                claim._attempt.left = "unknown"  # unless somebody says otherwise, nobody knows what it has done
+                await self._app({**scope, "extensions": extensions, CLAIM: claim}, receive, held)
                 returned = True
-                await self._keep(claim, held)
         except Exception as error:
             if not returned:
                 raise
+            log.warning("a response is not kept: %s", type(error).__name__)
+        await held.let_go()
+
+    async def _answered(self, claim: Claim, held: _Held) -> None:
+        """The response is whole. What the application does yet does not hold it back."""
+        try:
+            await self._keep(claim, held)
+        except Exception as error:
             if isinstance(error, LeaseLost) and not held.passes:  # another's response is the one that is kept
-                await _answer(send, self._in_progress())
+                await held.let_go(self._in_progress())
                 return
             log.warning("a response is not kept: %s", type(error).__name__)
         await held.let_go()
@@ -124,9 +127,7 @@ class ASGIIdempotency(BaseIdempotency):
     async def _keep(self, claim: Claim, held: _Held) -> None:
         if claim.released_at is not None:  # by the application
             return
-        if not held.complete:
-            await claim.abandon(unknown=True)
-        elif not self._is_result(held.status):
+        if not self._is_result(held.status):
             await claim.abandon()
         elif held.passes:
             await claim.complete(None)
@@ -149,23 +150,29 @@ class ASGIIdempotency(BaseIdempotency):
 class _Held:
     """What the application sends, held back until its result is kept; of what is too large, the last message."""
 
-    def __init__(self, send: Send, most: int) -> None:
-        self.passes = self.complete = False
-        self._send, self._most = send, most
+    def __init__(self, send: Send, most: int, answered: Callable[[_Held], Awaitable[None]]) -> None:
+        self.passes = self._is_whole = False
+        self._send, self._most, self._answered = send, most, answered
         self._messages: list[Message] = []
         self._start: Message = {}
         self._size = 0
 
     async def __call__(self, message: Message) -> None:
+        if self._is_whole:  # one too many, which the server will say
+            await self._send(message)
+            return
         if message["type"] == "http.response.start":
-            self._start = message
-            headers = {name.lower(): value for name, value in message.get("headers", ())}
-            self.passes = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+            fields = [*message.get("headers", ())]  # an iterable, and all that follows reads them anew
+            message = self._start = {**message, "headers": fields}
+            kind = {name.lower(): value for name, value in fields}.get(b"content-type", b"")
+            self.passes = kind.lower().startswith(b"text/event-stream")
         self._messages.append(message)
         self._size += len(message.get("body", b""))
-        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+        self._is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
         self.passes = self.passes or self._size > self._most
-        if self.passes and not self.complete:
+        if self._is_whole:
+            await self._answered(self)
+        elif self.passes:
             await self.let_go()
 
     @property
@@ -175,12 +182,15 @@ class _Held:
 
     def answer(self) -> Answer:
         """The whole of it."""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._start.get("headers", ())]
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._start["headers"]]
         return Answer(self.status, headers, b"".join(message.get("body", b"") for message in self._messages))
 
-    async def let_go(self) -> None:
-        """Send what is held."""
+    async def let_go(self, instead: Answer | None = None) -> None:
+        """Send what is held, or another answer in its place."""
         messages, self._messages = self._messages, []
+        if instead is not None:
+            await _answer(self._send, instead)
+            return
         for message in messages:
             await self._send(message)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -81,21 +80,19 @@ class WSGIIdempotency(BaseIdempotency):
         gathered: _Gathered | None = None
         try:
             with claim:
-                try:
-                    gathered = _Gathered(self._app, environ)
-                except Exception:  # nobody knows what it has done
-                    with suppress(Exception):
-                        claim.abandon(unknown=True)
-                    raise
+                claim._attempt.left = "unknown"  # unless somebody says otherwise, nobody knows what it has done
+                gathered = _Gathered(self._app, environ)
                 self._keep(claim, gathered.answer)
         except Exception as error:
             if gathered is None:
                 raise
             if isinstance(error, LeaseLost):  # another's response is the one that is kept
-                return _answer(start_response, self._in_progress())
-            log.warning("a response is not kept: %s", type(error).__name__)
-        start_response(gathered.status, gathered.answer.headers)
-        return [gathered.answer.body]
+                gathered.answer = self._in_progress()
+                gathered.line = gathered.answer.line
+            else:
+                log.warning("a response is not kept: %s", type(error).__name__)
+        start_response(gathered.line, gathered.answer.headers)
+        return gathered
 
     def _keep(self, claim: Claim, answer: Answer) -> None:
         if claim.released_at is not None:  # by the application
@@ -110,31 +107,50 @@ class WSGIIdempotency(BaseIdempotency):
         known = int(length) if length.isdecimal() else 0
         if known > self._max_request:
             raise self._too_large()
-        to_read = self._max_request + 1 if environ.get("wsgi.input_terminated") else known
-        body: bytes = environ["wsgi.input"].read(to_read)
+        most = self._max_request + 1 if environ.get("wsgi.input_terminated") else known
+        body = bytearray()
+        while part := environ["wsgi.input"].read(most - len(body)) if len(body) < most else b"":
+            body += part
         if len(body) > self._max_request:
             raise self._too_large()
-        return body
+        if len(body) < known:  # the client has gone; to the application it would look whole
+            rule = f"{len(body)} of {known} bytes have come."
+            raise self._refusal(400, "The request is incomplete", rule)
+        return bytes(body)
 
 
 class _Gathered:
-    """What the application answers, whole."""
+    """What the application answers, whole; closed by the server, after it was sent."""
 
     def __init__(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
-        self.status = ""
+        self.line = ""
         headers: list[tuple[str, str]] = []
         parts: list[bytes] = []
 
-        def start(status: str, own: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
-            self.status, headers[:] = status, own
-            return parts.append
+        def start(line: str, own: list[tuple[str, str]], error: Any = None) -> Callable[[bytes], object]:
+            if error and any(parts):  # WSGI's rule, for what has begun: it cannot be taken back
+                raise error[1].with_traceback(error[2])
+            self.line, headers[:] = line, own
+            return write
 
-        body = app(environ, start)
+        def write(part: bytes) -> None:
+            parts.append(part)
+
+        self._body = app(environ, start)
         try:
-            parts.extend(body)
-        finally:
-            getattr(body, "close", lambda: None)()
-        self.answer = Answer(int(self.status[:3]), headers, b"".join(parts))
+            for part in self._body:
+                write(part)
+            self.answer = Answer(int(self.line[:3]), headers, b"".join(parts))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.answer.body
+
+    def close(self) -> None:
+        """Now the application does what it left for after its response."""
+        getattr(self._body, "close", lambda: None)()
 
 
 def _answer(start_response: StartResponse, answer: Answer) -> Iterable[bytes]:

@@ -81,8 +81,7 @@ def complete(attempt: Attempt, grant: Grant, kept: Kept) -> Flow[None]:
     if attempt.done:
         return
     if grant.released_at is not None:
-        raise LeaseLost(attempt.name, grant.fence)
-    attempt.left = "unknown"
+        raise LeaseLost(attempt.name, grant.fence, attempt.kind)
     call = attempt.complete(grant, kept)
     try:
         told = yield Finish(call, last=True)
@@ -97,7 +96,7 @@ def complete(attempt: Attempt, grant: Grant, kept: Kept) -> Flow[None]:
     else:
         _settle(attempt, grant, *told)
     if not attempt.done:
-        raise LeaseLost(attempt.name, grant.fence)
+        raise LeaseLost(attempt.name, grant.fence, attempt.kind)
 
 
 def _settle(attempt: Attempt, grant: Grant, stored: bool, at: float) -> None:

@@ -54,7 +54,7 @@ class Claim(Lease):
             LeaseLost: another attempt has taken over, and its result will be kept; nothing was changed.
             ArgumentError: ``response`` is no text or bytes, or too large; the claim is still held.
         """
-        kept = NOWHERE if response is None else await self._kept(as_bytes(response, "response"), strict)
+        kept = await self._kept(response, strict)
         watched = bool(self._watches)
         self._unwatch()  # a renewal that comes after the end would say that it is lost
         try:
@@ -64,7 +64,7 @@ class Claim(Lease):
             raise
         finally:
             self._end()
-            if watched and not self._settled:
+            if watched and not self._settled and not self._was_told:
                 self._watch()
 
     async def abandon(self, *, unknown: bool = False) -> None:
@@ -81,6 +81,7 @@ class Claim(Lease):
 
     async def give_back(self) -> None:
         """The hub closes: the work may go on, so its lease is left to end by itself."""
+        self._count_end()
         self._unwatch()
         self._was_told = True
         if self._lost is not None:
@@ -95,13 +96,16 @@ class Claim(Lease):
             self._attempt.left = "unknown"
         await super().__aexit__(kind, error, trace)
 
-    async def _kept(self, data: bytes, strict: bool) -> Kept:
+    async def _kept(self, response: Result | None, strict: bool) -> Kept:
+        self._attempt.left = "unknown"  # the work was done, or nobody would complete it
+        if response is None:
+            return NOWHERE
+        data = as_bytes(response, "response")
         try:
             if self._guard._fits(data):
                 return kept_here(data)
             await self._guard._store.put(self.token, data, self._guard._store_ttl)
         except Exception as error:
-            self._attempt.left = "unknown"  # the work was done
             if strict:
                 raise
             log.warning("the result of %r, %d bytes, is not kept: %s", self.name, len(data), type(error).__name__)

@@ -64,7 +64,7 @@ def take(
                 if (yield from _in_time(grant, budget, monotonic)):
                     return True
                 if timeout is None:
-                    raise LeaseLost(grant.spec.name, seen.fence)
+                    raise LeaseLost(grant.spec.name, seen.fence, grant.spec.kind)
             pause = min(seen.wait, RACE_POLL) if mailbox == TRY_ONCE else seen.wait
             if timeout == 0 or grant.full or not (yield from _told_to_look(pause, give_up, monotonic, errand)):
                 break
@@ -99,7 +99,7 @@ def refuse_too_few(grant: Grant, replicas: Replicas | None) -> None:
     """AcquireTimeout where fewer replicas have it than must."""
     if replicas is not None and replicas.strict and (grant.replicas or 0) < replicas.least:
         reason = f"reached {grant.replicas} of {replicas.least} replicas"
-        raise AcquireTimeout(grant.spec.name, replicas.within, reason)
+        raise AcquireTimeout(grant.spec.name, replicas.within, reason, grant.spec.kind)
 
 
 def acquire(
@@ -182,7 +182,7 @@ def renew(grants: Sequence[Grant], ttl: Duration | None, hub: BaseHub) -> Flow[N
 def _refuse_settled(grants: Sequence[Grant]) -> None:
     for grant in grants:
         if grant.settled:
-            raise LeaseLost(grant.spec.name, grant.fence)
+            raise LeaseLost(grant.spec.name, grant.fence, grant.spec.kind)
 
 
 def _renew(grants: Sequence[Grant], ttl_us: int | None, monotonic: Monotonic, budget: float | None) -> Flow[None]:
@@ -214,4 +214,4 @@ def release(grants: Sequence[Grant]) -> Flow[None]:
                 grant.lost = grant.gone = True
     for grant in grants:
         if grant.lost:
-            raise LeaseLost(grant.spec.name, grant.fence)
+            raise LeaseLost(grant.spec.name, grant.fence, grant.spec.kind)

@@ -95,7 +95,7 @@ class Lease(BaseLease):
 
     async def __aenter__(self) -> Lease:
         if self._is_lost:  # before it began: nobody would cancel the block
-            raise LeaseLost(self.name, self.fence)
+            raise LeaseLost(self.name, self.fence, self._grant.spec.kind)
         self._entered_by = asyncio.current_task()
         self._cancels = self._entered_by.cancelling() if self._entered_by else 0
         return self
@@ -112,7 +112,7 @@ class Lease(BaseLease):
             cut, self._was_cut = self._was_cut, False
             ours = cut and entered_by is not None and entered_by.uncancel() <= self._cancels
             if ours and isinstance(error, asyncio.CancelledError):
-                raise LeaseLost(self.name, self.fence) from error
+                raise LeaseLost(self.name, self.fence, self._grant.spec.kind) from error
         if entered_by is not asyncio.current_task():
             raise StateError(f"{self.name!r} must be left in the task where it was entered; it was released")
 
@@ -121,6 +121,7 @@ class Lease(BaseLease):
         if self._settled or self._lets_go:
             self._count_end()
         if self._settled:
+            self._count_end()
             self._hub._leases.discard(self)
             self._unwatch()
 

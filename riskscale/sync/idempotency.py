@@ -38,7 +38,7 @@ class Claim(Lease):
 
     def complete(self, response: Result | None, *, strict: bool = True) -> None:
         """See :meth:`riskscale.Claim.complete`."""
-        kept = NOWHERE if response is None else self._kept(as_bytes(response, "response"), strict)
+        kept = self._kept(response, strict)
         watched = bool(self._watches)
         self._unwatch()  # a renewal that comes after the end would say that it is lost
         try:
@@ -48,7 +48,7 @@ class Claim(Lease):
             raise
         finally:
             self._end()
-            if watched and not self._settled:
+            if watched and not self._settled and not self._was_told:
                 self._watch()
 
     def abandon(self, *, unknown: bool = False) -> None:
@@ -58,6 +58,7 @@ class Claim(Lease):
 
     def give_back(self) -> None:
         """See :meth:`riskscale.Claim.give_back`."""
+        self._count_end()
         self._unwatch()
         self._was_told = True
         if self._lost is not None:
@@ -72,13 +73,16 @@ class Claim(Lease):
             self._attempt.left = "unknown"
         super().__exit__(kind, *rest)
 
-    def _kept(self, data: bytes, strict: bool) -> Kept:
+    def _kept(self, response: Result | None, strict: bool) -> Kept:
+        self._attempt.left = "unknown"  # the work was done, or nobody would complete it
+        if response is None:
+            return NOWHERE
+        data = as_bytes(response, "response")
         try:
             if self._guard._fits(data):
                 return kept_here(data)
             self._guard._store.put(self.token, data, self._guard._store_ttl)
         except Exception as error:
-            self._attempt.left = "unknown"  # the work was done
             if strict:
                 raise
             log.warning("the result of %r, %d bytes, is not kept: %s", self.name, len(data), type(error).__name__)

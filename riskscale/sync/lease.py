@@ -80,7 +80,7 @@ class Lease(BaseLease):
 
     def __enter__(self) -> Lease:
         if self._is_lost:
-            raise LeaseLost(self.name, self.fence)
+            raise LeaseLost(self.name, self.fence, self._grant.spec.kind)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -96,6 +96,7 @@ class Lease(BaseLease):
         if self._settled or self._lets_go:
             self._count_end()
         if self._settled:
+            self._count_end()
             self._hub._leases.discard(self)
             self._unwatch()
 

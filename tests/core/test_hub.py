@@ -263,6 +263,7 @@ def test_no_secret_is_in_a_repr() -> None:
         riskscale.BulkheadFull(),
         riskscale.BulkheadFull("Bulkhead: tenant 'a' has its share", name="db"),
         riskscale.LeaseLost("job", 7),
+        riskscale.LeaseLost("order-42", 7, "idempotency"),
         riskscale.RateLimitExceeded("a", "1/s", 0.5),
         riskscale.StaleFence("row", 7, 9),
     ],

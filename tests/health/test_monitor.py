@@ -308,15 +308,41 @@ def test_a_fork_leaves_a_hanging_check_behind() -> None:
     assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "fail\npass\n"
 
 
+class Quiet(Exception):
+    """One that is empty, and so false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+async def test_an_exception_that_is_false_is_one(asked: Asked) -> None:
+    def check() -> None:
+        raise Quiet
+
+    monitor = asked.monitor()
+    monitor.add_check("it", check)
+    assert [each.output for each in (await asked.health(monitor)).checks] == ["Quiet"]
+
+
+async def test_a_value_is_told_as_it_was_seen(asked: Asked) -> None:
+    """A check may hand out what it goes on writing to, in a thread too; a report must not fail, or lie, by that."""
+    queues: dict[str, Any] = {"orders": 1}
+    monitor = asked.monitor(cache_seconds=3600)
+    monitor.add_check("it", lambda: Observation(measurement="queues", value=queues))
+    report = await asked.health(monitor)
+    queues["orders"] = object()
+    assert report.checks[0].value == {"orders": 1} and b'"observedValue":{"orders":1}' in report.as_json()
+
+
 def test_as_the_draft_says(asked: Asked) -> None:
     monitor = asked.monitor()
     monitor.add_check("a:b%", fine)
-    lag = Observation(status=WARN, output="late", measurement="lag", value=4.5, unit="s")
+    lag = Observation(status=WARN, output="late", measurement="lag:p99", value=4.5, unit="s")
     monitor.add_check("replica", lambda: lag)
     report = asyncio.run(asked.health(monitor))
     told = json.loads(report.as_json())
     assert told == report.as_dict()
-    assert told["status"] == "warn" and list(told["checks"]) == ["a%3Ab%25:responseTime", "replica:lag"]
+    assert told["status"] == "warn" and list(told["checks"]) == ["a%3Ab%25:responseTime", "replica:lag%3Ap99"]
     ((first,), (second,)) = told["checks"].values()
     assert "output" not in first and first["observedUnit"] == "ms"
     assert second.pop("time").endswith("Z")

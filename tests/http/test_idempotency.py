@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from io import BytesIO
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -275,7 +276,7 @@ async def test_what_is_too_large_passes_while_it_is_made(guard: IdempotencyGuard
         seen.append(len(sent))
 
     await call(ASGIIdempotency(app, guard, tenant=lambda _: TENANT, max_response=100), sent)
-    assert seen == [0, 0, 4, 4] and len(sent) == 5
+    assert seen == [0, 0, 4, 5] == [0, 0, 4, len(sent)]
 
 
 async def call(app: Any, sent: list[Any], messages: Any = ({"type": "http.request"},)) -> None:
@@ -315,7 +316,8 @@ async def test_bodies_in_parts_too_large_and_cut_off(guard: IdempotencyGuard) ->
     sent: list[Any] = []
     await call(middleware, sent, parts)
     assert bodies == [[{"type": "http.request", "body": b"abcdef", "more_body": False}, {"type": "http.disconnect"}]]
-    assert sent == [{"type": "http.response.start", "status": 200}, {"type": "http.response.body", "body": b"done"}]
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == 200 and sent[1]["body"] == b"done"
 
 
 async def test_an_answer_that_ends_in_the_middle(guard: IdempotencyGuard) -> None:
@@ -344,6 +346,81 @@ async def test_the_application_may_end_its_claim_itself(guard: IdempotencyGuard)
         sent: list[Any] = []
         await call(middleware, sent)
         assert sent[-1]["body"] == b"nothing done"
+
+
+@pytest.mark.parametrize("kept", [b"", b"receipt", b"[200]\n", b"[200,[]]", b'{"a":1,"b":2}\n'])
+async def test_a_result_that_is_no_response(guard: IdempotencyGuard, payments: Payments, kept: bytes) -> None:
+    """The application, or another user of the same guard, has completed the claim itself."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await scope["riskscale.idempotency"].complete(kept)
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    first, second = [], []  # type: ignore[var-annotated]
+    for sent in (first, second):
+        await call(ASGIIdempotency(app, guard, tenant=lambda _: TENANT), sent)
+    assert first[-1]["body"] == b"done"
+    assert second[0]["status"] == 409 and b"not kept" in second[1]["body"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_follows_a_response_does_not_hold_it_back(guard: IdempotencyGuard, fails: bool) -> None:
+    """Such as Starlette's background tasks: the response is the client's, whatever becomes of them."""
+    sent: list[Any] = []
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 201})
+        await send({"type": "http.response.body", "body": b"done"})
+        seen.append(len(sent))
+        if fails:
+            raise OSError("in the background")
+
+    middleware = ASGIIdempotency(app, guard, tenant=lambda _: TENANT)
+    if fails:
+        with pytest.raises(OSError, match="in the background"):
+            await call(middleware, sent)
+    else:
+        await call(middleware, sent)
+    assert seen == [2] == [len(sent)]
+    await call(middleware, sent)
+    assert sent[2]["status"] == 201 and sent[3]["body"] == b"done" and len(seen) == 1
+
+
+async def test_header_fields_that_can_be_read_once(guard: IdempotencyGuard) -> None:
+    """ASGI has them as an iterable."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        fields = [(b"location", b"/payments/1"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+        await send({"type": "http.response.start", "status": 201, "headers": iter(fields)})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    first, second = [], []  # type: ignore[var-annotated]
+    for sent in (first, second):
+        await call(ASGIIdempotency(app, guard, tenant=lambda _: TENANT), sent)
+    fields = [(b"location", b"/payments/1"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+    assert list(first[0]["headers"]) == fields
+    assert second[0]["headers"] == [*fields, (b"idempotent-replayed", b"true")]
+
+
+async def test_what_fails_after_the_work_leaves_the_outcome_unknown(guard: IdempotencyGuard, caplog: Any) -> None:
+    """The application has done it, and its client has the response: nobody may take it for not begun."""
+    unknown = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        unknown.append(scope["riskscale.idempotency"].unknown)
+        await send({"type": "http.response.start", "status": 201})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    def is_result(status: int) -> bool:
+        raise LookupError(status)
+
+    for _ in range(2):
+        sent: list[Any] = []
+        await call(ASGIIdempotency(app, guard, tenant=lambda _: TENANT, is_result=is_result), sent)
+        assert sent[-1]["body"] == b"done" and "a response is not kept: LookupError" in caplog.text
+    assert unknown == [0, 1]
 
 
 async def test_who_was_taken_over_does_not_answer(hub: Hub, guard: IdempotencyGuard, raw_client: Any) -> None:
@@ -446,6 +523,172 @@ def test_wsgi(sync_hub: riskscale.sync.Hub) -> None:
     for _ in range(2):
         with pytest.raises(OSError, match="in the middle"):
             post('"fails"', path="/fail")
+
+
+def wsgi_environ(content: bytes = b"10", **environ: Any) -> dict[str, Any]:
+    environ = {
+        "REQUEST_METHOD": "POST", "PATH_INFO": "/", "QUERY_STRING": "", "SCRIPT_NAME": "", "CONTENT_TYPE": "text/plain",
+        "HTTP_IDEMPOTENCY_KEY": '"k"', "wsgi.input": BytesIO(content), "CONTENT_LENGTH": str(len(content)),
+    } | environ  # fmt: skip
+    setup_testing_defaults(environ)
+    return environ
+
+
+def wsgi_call(app: Any, content: bytes = b"10", **environ: Any) -> tuple[str, dict[str, str], bytes]:
+    """One request, by WSGI's own words."""
+    seen: list[Any] = []
+    body = app(wsgi_environ(content, **environ), lambda *started: seen.append(started))
+    whole = b"".join(body)
+    getattr(body, "close", lambda: None)()
+    return seen[0][0], dict(seen[0][1]), whole
+
+
+@pytest.mark.parametrize("terminated", [False, True])
+def test_wsgi_a_body_that_was_cut_off(sync_hub: riskscale.sync.Hub, raw_client: Any, terminated: bool) -> None:
+    """A server gives what has come; to the application it would look whole."""
+    done = []
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        done.append(environ["wsgi.input"].read())
+        start_response("201 Created", [])
+        return [b"paid"]
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    more = {"wsgi.input_terminated": True} if terminated else {}
+    line, headers, _ = wsgi_call(app, b"1", CONTENT_LENGTH="4", **more)
+    assert line.startswith("400 ") and headers["Content-Type"] == "application/problem+json"
+    assert not done and not list(raw_client.scan_iter("*idempotency*"))
+    assert wsgi_call(app, b"1000", **more)[2] == b"paid" and done == [b"1000"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_wsgi_what_follows_a_response_does_not_hold_it_back(sync_hub: riskscale.sync.Hub, fails: bool) -> None:
+    """Such as Flask's ``call_on_close``: the response is the client's, whatever becomes of it."""
+    order: list[str] = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            order.append("closed")
+            if fails:
+                raise OSError("afterwards")
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        order.append("done")
+        start_response("201 Created", [])
+        return Body([b"pa", b"id"])
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    environ = wsgi_environ()
+    body: Any = app(environ, lambda status, headers, error=None: order.append(status))  # type: ignore[arg-type,misc]
+    assert b"".join(body) == b"paid" and order == ["done", "201 Created"]
+    if fails:
+        with pytest.raises(OSError, match="afterwards"):
+            body.close()
+    else:
+        body.close()
+    assert order == ["done", "201 Created", "closed"]
+    assert wsgi_call(app)[1] == {"Idempotent-Replayed": "true"} and order[3:] == []
+
+
+@pytest.mark.parametrize("fails", ["begin", "middle", "no status"])
+def test_wsgi_a_response_that_fails_is_closed(sync_hub: riskscale.sync.Hub, fails: str) -> None:
+    closed = []
+
+    class Body:
+        def __iter__(self) -> Any:
+            yield b"half"
+            if fails == "middle":
+                raise OSError(fails)
+
+        def close(self) -> None:
+            closed.append(fails)
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        if fails == "begin":
+            raise OSError(fails)
+        if fails == "middle":
+            start_response("201 Created", [])
+        return Body()
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    with pytest.raises((OSError, ValueError)):
+        wsgi_call(app)
+    assert closed == ([] if fails == "begin" else [fails])
+
+
+def test_wsgi_who_was_taken_over_does_not_answer(sync_hub: riskscale.sync.Hub, raw_client: Any) -> None:
+    closed = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.append(1)
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        (record,) = raw_client.scan_iter(f"{sync_hub.root}:*:idempotency:*")
+        raw_client.hset(record, "token", "another")
+        start_response("201 Created", [])
+        return Body([b"mine"])
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    line, headers, body = wsgi_call(app)
+    assert line.startswith("409 ") and headers["Retry-After"] == "1" and b"in progress" in body and closed == [1]
+
+
+def test_wsgi_a_method_as_an_application_reads_it(sync_hub: riskscale.sync.Hub) -> None:
+    """Some take ``post`` for POST."""
+    done = []
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        done.append(environ["REQUEST_METHOD"])
+        start_response("201 Created", [])
+        return [b"paid"]
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    assert [wsgi_call(app, REQUEST_METHOD="post")[2] for _ in range(2)] == [b"paid"] * 2 and done == ["post"]
+
+
+def test_wsgi_what_fails_after_the_work_leaves_the_outcome_unknown(sync_hub: riskscale.sync.Hub) -> None:
+    unknown = []
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        unknown.append(environ["riskscale.idempotency"].unknown)
+        start_response("201 Created", [])
+        return [b"paid"]
+
+    def is_result(status: int) -> bool:
+        raise LookupError(status)
+
+    guard = riskscale.sync.IdempotencyGuard(sync_hub, "api")
+    app = WSGIIdempotency(pay, guard, tenant=lambda _: TENANT, is_result=is_result)
+    assert [wsgi_call(app)[2] for _ in range(2)] == [b"paid"] * 2
+    assert unknown == [0, 1]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_wsgi_an_error_page_in_place_of_the_response(sync_hub: riskscale.sync.Hub, late: bool) -> None:
+    """By start_response's third argument: nothing was sent yet, or, in the middle of a body, it is raised again."""
+    unknown = []
+
+    def pay(environ: Any, start_response: Any) -> Any:
+        unknown.append(environ["riskscale.idempotency"].unknown)
+        try:
+            start_response("201 Created", [])
+            if late:
+                yield b"half of"
+            raise OSError("in the middle")
+        except OSError:
+            start_response("500 Failed", [], sys.exc_info())
+            yield b"failed"
+
+    app = WSGIIdempotency(pay, riskscale.sync.IdempotencyGuard(sync_hub, "api"), tenant=lambda _: TENANT)
+    for _ in range(2):
+        if late:
+            with pytest.raises(OSError, match="in the middle"):
+                wsgi_call(app)
+        else:
+            line, _, body = wsgi_call(app)
+            assert line.startswith("500 ") and body == b"failed"
+    assert unknown == ([0, 1] if late else [0])
 
 
 @pytest.mark.parametrize(

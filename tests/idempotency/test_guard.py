@@ -15,8 +15,10 @@ from riskscale import (
     ArgumentError,
     Claim,
     Hub,
+    HubClosed,
     IdempotencyConflict,
     IdempotencyGuard,
+    InMemoryMetrics,
     InProgress,
     LeaseLost,
     Mismatch,
@@ -134,6 +136,35 @@ async def test_a_block_left_without_a_result_leaves_nothing(guard: IdempotencyGu
     assert (await claim_of(guard)).unknown == 1, "what this attempt did not do says nothing of the one before"
 
 
+async def test_a_result_that_is_none_leaves_the_outcome_unknown(guard: IdempotencyGuard) -> None:
+    """The work was done, or nobody would complete it."""
+    with pytest.raises(ArgumentError, match="response must be text or bytes"):
+        async with await claim_of(guard) as claim:
+            await claim.complete({"receipt": 1})  # type: ignore[arg-type]
+    assert (await claim_of(guard)).unknown == 1
+
+
+async def test_a_hub_that_closes_while_a_claim_is_completed(connect: Any, prefix: str, monkeypatch: Any) -> None:
+    """It looks after nothing afterwards."""
+    hub, asked, real = Hub(connect(), key_prefix=prefix), asyncio.Event(), None
+    guard = IdempotencyGuard(hub, "pay")
+    claim, real = await claim_of(guard), hub.client.evalsha
+
+    async def evalsha(sha: str, *args: Any) -> Any:
+        if sha == script("idempotency.complete").sha:
+            asked.set()
+            await asyncio.Event().wait()
+        return await real(sha, *args)
+
+    monkeypatch.setattr(hub.client, "evalsha", evalsha)
+    completing = asyncio.create_task(claim.complete("done"))
+    await asyncio.wait_for(asked.wait(), PATIENCE)
+    await hub.aclose(timeout=0.01)
+    with pytest.raises(HubClosed):
+        await completing
+    assert not claim._watches and hub.part(Keeper)._task is None
+
+
 async def test_a_cancelled_worker_leaves_its_outcome_unknown(guard: IdempotencyGuard) -> None:
     work = Work(held=True)
     worker = asyncio.create_task(guard.run(*CALL, work))
@@ -151,7 +182,7 @@ async def test_a_takeover_is_marked_and_the_late_result_is_refused(timed: Any, c
     assert await other.begin(*CALL) == InProgress(remaining=0.000001)
     clock.advance(us=1)
     assert await other.run(*CALL, work) == b"receipt \xff 1" and work.unknown == [1]
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLost, match=r"^the idempotency lease on 'key-1' \(fence \d+\) is no longer held"):
         await late.complete("mine")
     assert late.lost.is_set() and late.remaining() == 0
     with pytest.raises(LeaseLost):
@@ -166,6 +197,30 @@ async def test_a_late_result_is_kept_where_nobody_has_taken_over(timed: Any, clo
         await claim.complete("late")
         await claim.complete("again")
     assert (await guard.begin(*CALL)).response == b"late"
+
+
+async def test_how_a_claim_ended_is_counted_when_it_has(client: Any, prefix: str, monkeypatch: Any) -> None:
+    metrics, clock, real = InMemoryMetrics(), VirtualClock(), client.evalsha
+    async with Hub(client, key_prefix=prefix, clock=clock, metrics=metrics) as hub:
+        await hub.preload()
+        guard = IdempotencyGuard(hub, "pay", auto_renew=False)
+        late = await claim_of(guard)
+        clock.advance(30)
+        claim = await claim_of(guard)
+
+        async def gone(*args: Any) -> Any:
+            raise redis.ConnectionError("gone")
+
+        monkeypatch.setattr(client, "evalsha", gone)
+        with pytest.raises(redis.ConnectionError):
+            await claim.complete("done")
+        assert not metrics.events("lock_hold_seconds"), "it is still held"
+        monkeypatch.setattr(client, "evalsha", real)
+        with pytest.raises(LeaseLost):
+            await late.complete("late")
+        await claim.complete("done")
+        ends = [event.labels["outcome"] for event in metrics.events("lock_hold_seconds")]
+    assert ends == ["lost", "released"]
 
 
 async def test_fences_rise_with_the_attempts(timed: Any, clock: VirtualClock) -> None:

@@ -42,6 +42,8 @@ def write(book: Book) -> None:
     case("limits.read", LIMITS, HOSTILE, "nobody")
     case("limits.list", LIMITS, 0, 100)
     case.refuses("RSARG key", "limits.set", LIMITS, ["", "1/s", case.now])
+    case.refuses("RSARG key", "limits.read", LIMITS, ["", case.now])
+    case.refuses("RSARG key", "limits.read", LIMITS, ["a", "", case.now])
     for text in ("1/s\n", "ü", "\x00", "~" * 1025):
         case.refuses("RSARG limits", "limits.set", LIMITS, ["a", text, case.now])
     case("limits.set", keys_of("limits", name=HOSTILE), "a", "~ " * 512)
