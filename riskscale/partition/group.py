@@ -130,8 +130,10 @@ class PartitionGroup(BasePartitionGroup):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(member.pause()):
                         await self._wake.wait()
-            await self._leave(member, calls)
-            patience = member.end()
+            if calls:  # they must reach the server first
+                await asyncio.wait(calls)
+            patience = member.end()  # before it leaves: what a late reply brought is another's at once
+            await self._leave(member)
             if member.news and not tells:
                 self._begin(self._tell(member), tells)
             if tells:
@@ -157,9 +159,7 @@ class PartitionGroup(BasePartitionGroup):
         else:
             member.answered(reply)
 
-    async def _leave(self, member: Member, calls: set[asyncio.Task[None]]) -> None:
-        if calls:  # it must reach the server first
-            await asyncio.wait(calls)
+    async def _leave(self, member: Member) -> None:
         try:
             async with asyncio.timeout(self._spec.heartbeat):
                 await self._hub.ask(self._spec.calls.leave(member.name))
@@ -175,6 +175,11 @@ class PartitionGroup(BasePartitionGroup):
                 result = callback(items) if callback and items else None
                 if inspect.isawaitable(result):
                     await result
+            except asyncio.CancelledError:  # by the group's end, or of what the callback itself ended and awaited
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                self._callback_failed(news)
             except Exception:
                 self._callback_failed(news)
             if not news.assigned:
