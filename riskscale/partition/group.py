@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from riskscale._core.call import Call
+from riskscale._core.cancels import cancels
 from riskscale._core.durations import Duration
 from riskscale._core.hub import Hub, hub_of
 from riskscale.errors import HubClosed
@@ -176,8 +177,7 @@ class PartitionGroup(BasePartitionGroup):
                 if inspect.isawaitable(result):
                     await result
             except asyncio.CancelledError:  # by the group's end, or of what the callback itself ended and awaited
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
+                if cancels():
                     raise
                 self._callback_failed(news)
             except Exception:

@@ -190,6 +190,7 @@ class PartitionRouter(BasePartitionRouter):
         if self._thread is not None:
             return
         self.reread()
+        self._hub.check_open()
         self._table.wake = self._wake.set
         self._hub.mailbox.add(self._table)
         if self._hub.lasting:
@@ -227,6 +228,8 @@ class PartitionRouter(BasePartitionRouter):
             if due:
                 try:
                     self.reread()
+                except HubClosed:
+                    return
                 except Exception as error:
                     self._not_read(error)
             if self._thread is not None:

@@ -281,6 +281,16 @@ async def test_a_gauge_that_fails_is_not_told(hub: Hub, caplog: Any) -> None:
     assert (await fleet.snapshot()).cpu_usage_pct == 12.5
 
 
+async def test_a_gauge_that_awaits_what_was_cancelled_is_not_told(hub: Hub, caplog: Any) -> None:
+    """And does not end the reports."""
+    work = asyncio.create_task(asyncio.sleep(LONG))
+    work.cancel()
+    async with FleetMetrics(hub, "orders", interval=0.01, cpu=lambda: work) as fleet:
+        while fleet._outbox._sequence < 3:
+            await asyncio.sleep(0.001)
+    assert "no cpu" in caplog.text and "CancelledError" in caplog.text
+
+
 async def test_a_key_that_holds_something_else(hub: Hub, raw_client: Any, prefix: str) -> None:
     raw_client.set(f"{prefix}rs1:{{orders}}:fleet", "x", ex=100)
     fleet = FleetMetrics(hub, "orders")
