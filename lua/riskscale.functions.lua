@@ -963,7 +963,7 @@ end,
 
 redis.register_function{
   function_name = 'rs_fleet_report',
-  description = 'aef7063a61d2d295fcecb4e7e53def39816b03bf tell of one replica: how it is now, and the requests that ended since its last report.',
+  description = '9edb9e38a221da8a34bfc3d7259e6212827b3a07 tell of one replica: how it is now, and the requests that ended since its last report.',
   flags = {},
   callback = function(KEYS, ARGV) -- fleet/report.lua
 -- >>> _lib/integer
@@ -1024,10 +1024,11 @@ if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', W
 end
 -- Less than so long ago; where the clock went back, also what is ahead by less than that.
 local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
--- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
-local function read_since(text)
+-- Since when replicas have been kept; now, where they were lost, or the clock went back, or all were silent for longer
+-- than silence_us, and who is alive is in doubt.
+local function read_since(text, silence_us)
   local since, last = string.match(text or '', '^(%d+)|(%d+)$')
-  if not since or tonumber(last) > now_us then return now_us end
+  if not since or tonumber(last) > now_us or tonumber(last) + silence_us < now_us then return now_us end
   return math.min(tonumber(since), now_us)
 end
 local function read_replica(text)
@@ -1070,7 +1071,7 @@ for i = 1, n do
 end
 add('failed', words.failures)
 local kept = redis.call('HMGET', REPLICAS, replica, '')
-local record, since_us = read_replica(kept[1]), read_since(kept[2])
+local record, since_us = read_replica(kept[1]), read_since(kept[2], words.ttl_us)
 if record and words.sequence <= record.sequence then return { now_us, 0 } end
 
 local function forget(key, old)
@@ -1116,7 +1117,7 @@ end,
 
 redis.register_function{
   function_name = 'rs_fleet_snapshot',
-  description = '8bcb6e6769da5951abef2a62f84da52cc0d94f96 how a fleet is: the replicas that are alive, and the requests of the window. Changes nothing.',
+  description = 'bfba7d14f0582486785d24d42c383b51e3e68723 how a fleet is: the replicas that are alive, and the requests of the window. Changes nothing.',
   flags = { 'no-writes' },
   callback = function(KEYS, ARGV) -- fleet/snapshot.lua
 -- >>> _lib/integer
@@ -1162,10 +1163,11 @@ if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', W
 end
 -- Less than so long ago; where the clock went back, also what is ahead by less than that.
 local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
--- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
-local function read_since(text)
+-- Since when replicas have been kept; now, where they were lost, or the clock went back, or all were silent for longer
+-- than silence_us, and who is alive is in doubt.
+local function read_since(text, silence_us)
   local since, last = string.match(text or '', '^(%d+)|(%d+)$')
-  if not since or tonumber(last) > now_us then return now_us end
+  if not since or tonumber(last) > now_us or tonumber(last) + silence_us < now_us then return now_us end
   return math.min(tonumber(since), now_us)
 end
 local function read_replica(text)
@@ -1207,7 +1209,7 @@ local observing, since_us, reply = 0, now_us, { now_us, requests, failures, quan
 local replicas = redis.call('HGETALL', REPLICAS)
 for i = 1, #replicas, 2 do
   local each = read_replica(replicas[i + 1])
-  if replicas[i] == '' then since_us = read_since(replicas[i + 1]) end
+  if replicas[i] == '' then since_us = read_since(replicas[i + 1], math.huge) end
   if each and is_recent(each.seen_us, each.ttl_us) then
     observing = observing + each.observes
     reply[#reply + 1] = replicas[i]

@@ -83,10 +83,11 @@ if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', W
 end
 -- Less than so long ago; where the clock went back, also what is ahead by less than that.
 local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
--- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
-local function read_since(text)
+-- Since when replicas have been kept; now, where they were lost, or the clock went back, or all were silent for longer
+-- than silence_us, and who is alive is in doubt.
+local function read_since(text, silence_us)
   local since, last = string.match(text or '', '^(%d+)|(%d+)$')
-  if not since or tonumber(last) > now_us then return now_us end
+  if not since or tonumber(last) > now_us or tonumber(last) + silence_us < now_us then return now_us end
   return math.min(tonumber(since), now_us)
 end
 local function read_replica(text)
@@ -129,7 +130,7 @@ for i = 1, n do
 end
 add('failed', words.failures)
 local kept = redis.call('HMGET', REPLICAS, replica, '')
-local record, since_us = read_replica(kept[1]), read_since(kept[2])
+local record, since_us = read_replica(kept[1]), read_since(kept[2], words.ttl_us)
 if record and words.sequence <= record.sequence then return { now_us, 0 } end
 
 local function forget(key, old)

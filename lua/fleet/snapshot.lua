@@ -11,7 +11,7 @@
 -- RETURN  failures  int     of them
 -- RETURN  quantile_us int   that quantile of their latencies; -1 = there were none
 -- RETURN  observing int     replicas, of those alive, that tell of every request
--- RETURN  kept_us   int     for how long replicas have been kept: after a loss, or a step of the clock, not all may be back
+-- RETURN  kept_us   int     for how long replicas have been kept: after a loss, a step of the clock, or a silence of all for longer than a ttl, not all may be back
 -- RETURN per item  replica   string   one that is alive
 -- RETURN per item  silent_us int   since its last report
 -- RETURN per item  cpu_ppm   int   its CPU, in millionths of what it has; -1 = not known
@@ -63,10 +63,11 @@ if type(redis.pcall('HLEN', REPLICAS)) ~= 'number' or type(redis.pcall('HLEN', W
 end
 -- Less than so long ago; where the clock went back, also what is ahead by less than that.
 local function is_recent(at_us, span_us) return at_us > now_us - span_us and at_us < now_us + span_us end
--- Since when replicas have been kept; now, where they were lost, or the clock went back and who is alive is in doubt.
-local function read_since(text)
+-- Since when replicas have been kept; now, where they were lost, or the clock went back, or all were silent for longer
+-- than silence_us, and who is alive is in doubt.
+local function read_since(text, silence_us)
   local since, last = string.match(text or '', '^(%d+)|(%d+)$')
-  if not since or tonumber(last) > now_us then return now_us end
+  if not since or tonumber(last) > now_us or tonumber(last) + silence_us < now_us then return now_us end
   return math.min(tonumber(since), now_us)
 end
 local function read_replica(text)
@@ -108,7 +109,7 @@ local observing, since_us, reply = 0, now_us, { now_us, requests, failures, quan
 local replicas = redis.call('HGETALL', REPLICAS)
 for i = 1, #replicas, 2 do
   local each = read_replica(replicas[i + 1])
-  if replicas[i] == '' then since_us = read_since(replicas[i + 1]) end
+  if replicas[i] == '' then since_us = read_since(replicas[i + 1], math.huge) end
   if each and is_recent(each.seen_us, each.ttl_us) then
     observing = observing + each.observes
     reply[#reply + 1] = replicas[i]

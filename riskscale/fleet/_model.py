@@ -46,7 +46,8 @@ class FleetModel:
         if known is not None and replica.sequence <= known.sequence:
             return False
         self._sweep(now_us)
-        self.since_us, self.last_us = now_us - self.kept_us(now_us), now_us
+        kept_us = self.kept_us(now_us) if self.last_us + replica.ttl_us >= now_us else 0
+        self.since_us, self.last_us = now_us - kept_us, now_us
         replica.seen_us, replica.ttl_us = now_us, 0 if leaves else replica.ttl_us
         self.replicas[name] = replica
         ended_us = max(0, now_us - age_us)

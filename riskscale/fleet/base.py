@@ -91,7 +91,7 @@ class BaseFleetMetrics:
         self._complaints.pop(name, None)
         return measured
 
-    def _complain(self, what: str, error: Exception) -> None:
+    def _complain(self, what: str, error: BaseException) -> None:
         """Once, until it is another error, or was in order."""
         kind = type(error).__name__
         if self._complaints.get(what) != kind:

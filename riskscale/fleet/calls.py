@@ -78,7 +78,7 @@ def _snapshot(reply: Sequence[Any], terms: Terms) -> FleetSnapshot:
         request_latency_p99_ms=p99_us / 1000 if requests else idle,
         failure_rate=min(1.0, failures / requests) if requests else idle,
         queue_depth=sum(queues) if queues else None,
-        current_replicas=len(members) if kept_us >= terms.ttl_us else None,
+        current_replicas=len(members) if members and kept_us >= terms.ttl_us else None,
         at=at_us / MICRO,
         requests=requests,
         failures=failures,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
+from riskscale._core.cancels import cancels
 from riskscale._core.durations import Duration
 from riskscale._core.hub import hub_of
 from riskscale.election.election import Election
@@ -79,7 +80,7 @@ class ScalingController(BaseScalingController):
         Raises:
             StateError: a key of the controller holds something else.
         """
-        self._cancels = _cancels()
+        self._cancels = cancels()
         with suppress(HubClosed):
             async with aclosing(self._election.terms()) as terms:
                 async for term in terms:
@@ -120,7 +121,7 @@ class ScalingController(BaseScalingController):
 
     def _heed_cancels(self) -> None:
         """Those that got lost: before Python 3.12 ``asyncio.wait_for``, on which clients stand, may swallow one."""
-        if _cancels() > self._cancels:
+        if cancels() > self._cancels:
             raise asyncio.CancelledError
 
     async def _seen(self) -> Any:
@@ -132,11 +133,8 @@ class ScalingController(BaseScalingController):
             result = self._apply(order)
             if inspect.isawaitable(result):
                 await result
+        except asyncio.CancelledError as error:
+            self._heed_cancels()
+            self._not_applied(order, error)
         except Exception as error:
             self._not_applied(order, error)
-
-
-def _cancels() -> int:
-    """How often the present task was cancelled."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()

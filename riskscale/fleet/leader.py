@@ -109,7 +109,7 @@ class BaseScalingController:
         log.warning("no turn of the scaling of %r: %s (%s)", self._name, error, type(error).__name__)
         return min(self._interval, RETRY)
 
-    def _not_applied(self, order: ScalingOrder, error: Exception) -> None:
+    def _not_applied(self, order: ScalingOrder, error: BaseException) -> None:
         log.error("%s of %r could not be applied", order.action.value, self._name, exc_info=error)
         if self._base_hub.meter is not None:
             self._base_hub.meter.increment("scaling_apply_failures", group=self._name)

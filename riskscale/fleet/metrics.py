@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from riskscale._core.cancels import cancels
 from riskscale._core.durations import Duration
 from riskscale._core.hub import hub_of
 from riskscale.errors import HubClosed
@@ -132,6 +133,10 @@ class FleetMetrics(BaseFleetMetrics):
                     if inspect.isawaitable(value):
                         value = await value
                     values[name] = self._measured(name, value)
+            except asyncio.CancelledError as error:
+                if cancels():
+                    raise
+                self._complain(name, error)
             except Exception as error:
                 self._complain(name, error)
         return values

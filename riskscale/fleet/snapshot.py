@@ -34,7 +34,8 @@ class FleetSnapshot(MetricsSnapshot):
         members: the replicas that are alive.
 
     ``current_replicas`` is None where the server knows the fleet for less than a ``ttl``: at the start, after it lost
-    what it knew, and after its clock went back, not every replica has reported yet.
+    what it knew or heard nobody for longer than that, and after its clock went back, not every replica has reported
+    yet. So it is where nobody is alive: they may be out of reach.
     """
 
     at: float = field(default=0.0, kw_only=True)

@@ -76,7 +76,7 @@ class Memory:
             recommendations = tuple(Recommendation(float(at), int(many)) for at, many in known["recommendations"])
             changes = tuple(Change(float(at), int(by)) for at, by in known["changes"])
             at, changed = (None if known[name] is None else float(known[name]) for name in ("at", "changed"))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             log.warning("what the last leader left makes no sense, and is forgotten: %.100s", stored)
             return cls()
         return cls(at, changed, ScalingHistory(recommendations, changes))

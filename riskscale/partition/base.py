@@ -75,12 +75,14 @@ class BasePartitionGroup:
     @property
     def member(self) -> str | None:
         """This replica's name in the group, a new one each time that it joins; None while it is not in it."""
-        return None if self._member is None else self._member.name
+        member = self._member  # once: another thread may close the group
+        return None if member is None else member.name
 
     @property
     def partitions(self) -> dict[int, int]:
         """What this replica owns at this moment: the epoch of each partition. No round trip."""
-        held = {} if self._member is None else self._member.held.copy()
+        member = self._member
+        held = {} if member is None else member.held.copy()
         return {each.partition: each.epoch for each in held.values() if not each.lost}
 
     def partition_of(self, tenant_id: str) -> int:
@@ -101,9 +103,9 @@ class BasePartitionGroup:
         integer(partition, "partition", 0, self._spec.partitions - 1)
         if epoch is not None:
             integer(epoch, "epoch", 0)
-        if self._member is None:
+        if (member := self._member) is None:
             raise WrongOwner(partition, 0)
-        return self._member.check(partition, epoch)
+        return member.check(partition, epoch)
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} {self.name!r} owning {len(self.partitions)}>"

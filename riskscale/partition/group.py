@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from riskscale._core.call import Call
+from riskscale._core.cancels import cancels
 from riskscale._core.durations import Duration
 from riskscale._core.hub import Hub, hub_of
 from riskscale.errors import HubClosed
@@ -130,8 +131,10 @@ class PartitionGroup(BasePartitionGroup):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(member.pause()):
                         await self._wake.wait()
-            await self._leave(member, calls)
-            patience = member.end()
+            if calls:  # they must reach the server first
+                await asyncio.wait(calls)
+            patience = member.end()  # before it leaves: what a late reply brought is another's at once
+            await self._leave(member)
             if member.news and not tells:
                 self._begin(self._tell(member), tells)
             if tells:
@@ -157,9 +160,7 @@ class PartitionGroup(BasePartitionGroup):
         else:
             member.answered(reply)
 
-    async def _leave(self, member: Member, calls: set[asyncio.Task[None]]) -> None:
-        if calls:  # it must reach the server first
-            await asyncio.wait(calls)
+    async def _leave(self, member: Member) -> None:
         try:
             async with asyncio.timeout(self._spec.heartbeat):
                 await self._hub.ask(self._spec.calls.leave(member.name))
@@ -175,6 +176,10 @@ class PartitionGroup(BasePartitionGroup):
                 result = callback(items) if callback and items else None
                 if inspect.isawaitable(result):
                     await result
+            except asyncio.CancelledError:  # by the group's end, or of what the callback itself ended and awaited
+                if cancels():
+                    raise
+                self._callback_failed(news)
             except Exception:
                 self._callback_failed(news)
             if not news.assigned:

@@ -82,7 +82,7 @@ class Member:
         self._wanted: float = 0
         """The version that the reply to the beat under way must have seen; otherwise it is sent again at once."""
         self._margin = min(spec.ttl / 20, LONGEST_MARGIN)
-        self._is_gone = False
+        self._is_gone = self._has_ended = False
 
     # What its user asks
 
@@ -112,7 +112,7 @@ class Member:
     def end(self) -> float:
         """Nothing more will come: whatever there is still is lost. Seconds that its user has for hearing so."""
         self._lose(list(self.held.values()))
-        self.deadline = 0.0
+        self._has_ended, self.deadline = True, 0.0
         return max(0.0, (self.leaves_until or 0.0) - self.monotonic())
 
     @property
@@ -141,10 +141,13 @@ class Member:
 
     def answered(self, reply: Beat | list[bool]) -> None:
         """The reply to it."""
+        if self._has_ended:
+            return
         sent_at, self._sent_at, self._not_before = self._sent_at or 0.0, None, 0.0
         if not isinstance(reply, Beat):
-            for partition in self._given:
-                del self._returned[partition]
+            for partition, epoch in self._given.items():
+                if self._returned[partition] == epoch:  # not a newer one, lost meanwhile
+                    del self._returned[partition]
             if len(self.held) < self._share:
                 self._next = 0.0
             return

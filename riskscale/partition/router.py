@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from riskscale._core.durations import Duration
+from riskscale.errors import HubClosed
 from riskscale.partition.base import ANSWER, BasePartitionRouter
 from riskscale.partition.group import PartitionGroup
 
@@ -49,6 +50,7 @@ class PartitionRouter(BasePartitionRouter):
         if self._task is not None:
             return
         await self.reread()
+        self._hub.check_open()  # it may close since: nobody would end what begins now
         self._table.wake = self._wake.set
         self._hub.mailbox.add(self._table)
         if self._hub.lasting:
@@ -81,6 +83,8 @@ class PartitionRouter(BasePartitionRouter):
                 try:
                     async with asyncio.timeout(ANSWER):
                         await self.reread()
+                except HubClosed:
+                    return
                 except Exception as error:
                     self._not_read(error)
             with suppress(TimeoutError):

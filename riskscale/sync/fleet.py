@@ -138,6 +138,8 @@ class ScalingController(BaseScalingController):
     ) -> None:
         self._hub, self._fleet = hub_of(client), fleet
         super().__init__(self._hub, policy, fleet, apply, interval, cooldown, name, breakers)
+        if inspect.iscoroutinefunction(apply):
+            raise ArgumentError("apply", "is a coroutine function; use riskscale.ScalingController")
         self._election = Election(self._hub, ELECTION, tag=self._name, ttl=ttl)
 
     @property

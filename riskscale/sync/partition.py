@@ -6,13 +6,14 @@ from giving up in time, and one calls the user back.
 
 from __future__ import annotations
 
+import inspect
 import threading
 from queue import SimpleQueue
 from typing import Any
 
 from riskscale._core.call import Call
 from riskscale._core.durations import Duration
-from riskscale.errors import HubClosed
+from riskscale.errors import ArgumentError, HubClosed
 from riskscale.partition.assignment import News
 from riskscale.partition.base import ANSWER, BasePartitionGroup, BasePartitionRouter, Heard
 from riskscale.partition.calls import GroupInfo
@@ -45,6 +46,9 @@ class PartitionGroup(BasePartitionGroup):
     ) -> None:
         self._hub: Hub = hub_of(client)
         super().__init__(self._hub, group, num_partitions, ttl, address, on_assigned, on_revoked, drain, strategy)
+        for argument, callback in (("on_assigned", on_assigned), ("on_revoked", on_revoked)):
+            if inspect.iscoroutinefunction(callback):
+                raise ArgumentError(argument, "is a coroutine function; use riskscale.PartitionGroup")
         self._mutex = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -116,11 +120,12 @@ class PartitionGroup(BasePartitionGroup):
             self._wake.wait(pause)
         work.put(None)
         sender.join(self._spec.heartbeat)  # what it sent must reach the server first
+        with self._mutex:
+            patience = member.end()  # before it leaves: what a late reply brought is another's at once
         self._leave(member)
         self._hub.mailbox.remove(member)
         with self._mutex:
             self._member = self._thread = None
-            patience = member.end()
             while member.news:
                 news.put(member.news.popleft())
         news.put(None)
@@ -150,7 +155,7 @@ class PartitionGroup(BasePartitionGroup):
             try:
                 if callback and items:
                     callback(items)
-            except Exception:
+            except BaseException:  # SystemExit too: those after it must hear all the same
                 self._callback_failed(news)
             if not news.assigned:
                 with self._mutex:
@@ -185,6 +190,7 @@ class PartitionRouter(BasePartitionRouter):
         if self._thread is not None:
             return
         self.reread()
+        self._hub.check_open()
         self._table.wake = self._wake.set
         self._hub.mailbox.add(self._table)
         if self._hub.lasting:
@@ -222,6 +228,8 @@ class PartitionRouter(BasePartitionRouter):
             if due:
                 try:
                     self.reread()
+                except HubClosed:
+                    return
                 except Exception as error:
                     self._not_read(error)
             if self._thread is not None:

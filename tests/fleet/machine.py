@@ -123,7 +123,7 @@ class FleetMachine(RuleBasedStateMachine):
         assert (seen.cpu_usage_pct is None) == (mean is None)
         assert mean is None or abs(seen.cpu_usage_pct - mean) < 1e-6  # type: ignore[operator]
         is_new = self.model.kept_us(self.now) < self.terms.ttl_us
-        assert seen.current_replicas == (None if is_new else len(alive))
+        assert seen.current_replicas == (None if is_new or not alive else len(alive))
 
     def agree_on_rates(self, seen: FleetSnapshot, latencies: list[int], failures: int, observed: bool) -> None:
         exact = nearest_rank(latencies, P99_PPM)

@@ -184,10 +184,13 @@ async def test_what_is_raised_is_logged_and_the_next_interval_decides_anew(hub: 
         orders.append(order)
         if len(orders) == 1:
             raise ValueError("no machine to be had")
+        if len(orders) == 2:
+            raise asyncio.CancelledError("of what it awaited, not of this task")
 
     fleet = Fleet(OSError("no metrics"), ArgumentError("cpu_usage_pct", "must be finite"), HIGH)
     async with running(ScalingController(hub, POLICY, fleet, apply, interval=0.01)):
-        await orders.reach(3)
+        await orders.reach(4)
+    assert "not of this task" in caplog.text
     assert "no metrics" in caplog.text and "must be finite" in caplog.text and "no machine to be had" in caplog.text
 
 
@@ -297,6 +300,15 @@ def test_bad_arguments_are_named(argument: str, options: dict[str, Any], client:
         ScalingController(client, **words)
     with pytest.raises(ArgumentError, match=f"^{argument} "):
         riskscale.sync.ScalingController(sync_client, **words)
+
+
+def test_threads_need_no_coroutine_functions(sync_client: Any) -> None:
+    async def apply(_: ScalingOrder) -> None: ...
+
+    hub = riskscale.sync.Hub(sync_client)
+    fleet = riskscale.sync.FleetMetrics(hub, "orders")
+    with pytest.raises(ArgumentError, match="apply is a coroutine function"):
+        riskscale.sync.ScalingController(hub, AutoScalingPolicy(), fleet, apply)
 
 
 def test_a_thread_scales_too(sync_client: Any, prefix: str, caplog: Any) -> None:

@@ -115,6 +115,23 @@ async def test_after_a_loss_the_number_of_replicas_is_not_known_for_a_ttl(
     assert (await fleets[0].snapshot()).current_replicas == 3
 
 
+async def test_after_a_silence_of_all_it_is_not_known_either(virtual: Hub, clock: Clock) -> None:
+    """The server was out of reach for longer than a ttl, or its clock stepped ahead: who is first back is not alone."""
+    fleets = replicas(virtual, 3)
+    await reported(fleets)
+    clock.advance(15)
+    await reported(fleets)
+    clock.advance(20)
+    assert (await fleets[0].snapshot()).current_replicas is None, "not 0"
+    await fleets[0].report()
+    seen = await fleets[0].snapshot()
+    assert (len(seen.members), seen.current_replicas) == (1, None)
+    clock.advance(5)
+    await reported(fleets)
+    clock.advance(10)
+    assert (await fleets[0].snapshot()).current_replicas == 3
+
+
 async def test_after_the_clock_went_back_it_is_not_known_either(virtual: Hub, clock: Clock) -> None:
     fleets = replicas(virtual, 3)
     for _ in range(2):
@@ -262,6 +279,16 @@ async def test_a_gauge_that_fails_is_not_told(hub: Hub, caplog: Any) -> None:
     assert "no cpu" in caplog.text and len(caplog.records) == 2, "once for each kind of error"
     await fleet.report()
     assert (await fleet.snapshot()).cpu_usage_pct == 12.5
+
+
+async def test_a_gauge_that_awaits_what_was_cancelled_is_not_told(hub: Hub, caplog: Any) -> None:
+    """And does not end the reports."""
+    work = asyncio.create_task(asyncio.sleep(LONG))
+    work.cancel()
+    async with FleetMetrics(hub, "orders", interval=0.01, cpu=lambda: work) as fleet:
+        while fleet._outbox._sequence < 3:
+            await asyncio.sleep(0.001)
+    assert "no cpu" in caplog.text and "CancelledError" in caplog.text
 
 
 async def test_a_key_that_holds_something_else(hub: Hub, raw_client: Any, prefix: str) -> None:

@@ -38,7 +38,8 @@ def test_it_is_stored_and_found_as_it_is(memory: Memory) -> None:
 @pytest.mark.parametrize(
     "stored",
     ["", "x", "[]", "{}", '{"at":"x","changed":null,"recommendations":[],"changes":[]}', "1", "null", '"\\u0000"',
-     '{"at":1,"changed":null,"recommendations":[[1]],"changes":[]}', '{"at":1,"recommendations":[],"changes":[]}'],
+     '{"at":1,"changed":null,"recommendations":[[1]],"changes":[]}', '{"at":1,"recommendations":[],"changes":[]}',
+     '{"at":1,"changed":null,"recommendations":[[1,1e999]],"changes":[]}'],
 )  # fmt: skip
 def test_nonsense_is_forgotten_and_told(stored: str, caplog: Any) -> None:
     assert Memory.of(stored) == Memory() and "makes no sense" in caplog.text

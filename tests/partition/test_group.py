@@ -132,6 +132,47 @@ async def test_a_callback_that_fails_is_logged_and_the_partitions_go_on(hub: Hub
     assert (await group.inspect()).idle == 4
 
 
+async def test_a_callback_that_awaits_what_it_cancelled_has_ended(hub: Hub, caplog: Any) -> None:
+    """A plain mistake: ``task.cancel(); await task``. It need not cost the whole time of draining."""
+    work = asyncio.create_task(asyncio.sleep(LONG))
+
+    async def stop(items: list[Assignment]) -> None:
+        work.cancel()
+        await work
+
+    async with PartitionGroup(hub, "g", 4, LONG, on_revoked=stop, drain=LONG) as group:
+        await until(lambda: is_quiet(group))
+    assert "on_revoked of group 'g' failed" in caplog.text and "undrained" not in caplog.text
+
+
+async def test_what_a_late_reply_brings_is_given_up_before_it_goes_to_others(client: Any, prefix: str) -> None:
+    seen: list[dict[int, int]] = []
+    taken, go = asyncio.Event(), asyncio.Event()
+    async with Hub(client, key_prefix=prefix) as one, Hub(client, key_prefix=prefix) as two:
+        group = await joined(one, "g", 4, "a", Story())
+        leaver = PartitionGroup(two, "g", 4, LONG)
+        ask = two.ask
+
+        async def late(call: Any) -> Any:
+            reply = await ask(call)
+            if call.script == "partition.leave":
+                seen.append(leaver.partitions)
+            elif call.script == "partition.beat" and reply.held:
+                taken.set()
+                await go.wait()
+            return reply
+
+        two.ask = late  # type: ignore[method-assign, assignment]
+        await leaver.start()
+        await taken.wait()
+        leaving = asyncio.create_task(leaver.aclose())
+        await asyncio.sleep(0)
+        go.set()
+        await leaving
+        assert seen == [{}], "by then they may be another's"
+        await until(lambda: len(group.partitions) == 4)
+
+
 async def test_without_push_the_beats_bring_it(client: Any, prefix: str) -> None:
     """As with a bare client."""
     story = Story()

@@ -280,6 +280,31 @@ def test_who_leaves_takes_nothing_and_drains_all() -> None:
     assert replica.member.is_done and replica.sends() == "release"
 
 
+def test_a_reply_that_comes_after_the_end_brings_nothing() -> None:
+    replica = Replica()
+    assert replica.sends() == "beat"
+    replica.member.end()
+    replica.replies({1: 10})
+    assert not replica.member.held and not replica.told()
+
+
+def test_what_is_lost_while_an_older_epoch_of_it_is_given_back_is_given_back_too() -> None:
+    replica = Replica()
+    replica.beats({1: 10}, share=1)
+    replica.told()
+    replica.now += 2.0
+    assert replica.sends() == "beat"
+    replica.now += 0.95
+    assert not replica.sends() and not replica.member.held, "lost while it was under way"
+    replica.replies({1: 11}, share=1)  # the server had forgotten
+    assert replica.sends() == "release"
+    replica.now = replica.member.deadline
+    assert not replica.sends() and not replica.member.held
+    replica.member.answered([False])
+    call = replica.member.send()
+    assert call is not None and call.args[2:] == (1, 11)
+
+
 def test_a_reply_that_comes_too_late_to_count_on_is_asked_for_again() -> None:
     replica = Replica()
     assert replica.sends() == "beat"

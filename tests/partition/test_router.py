@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
 import pytest
 
-from riskscale import ArgumentError, Hub, PartitionGroup, PartitionRouter, Route, StateError, WrongOwner
+from riskscale import ArgumentError, Hub, HubClosed, PartitionGroup, PartitionRouter, Route, StateError, WrongOwner
 from riskscale.partition.calls import Beat, GroupCalls, GroupInfo, MemberInfo
 from riskscale.partition.table import Table
 from riskscale.testing import Outage
@@ -119,6 +120,29 @@ async def test_a_hub_that_closes_ends_its_routers(client: Any, prefix: str) -> N
     await router.start()
     await hub.aclose()
     assert router._task is None
+
+
+async def test_a_router_that_starts_while_its_hub_closes_does_not_run_on(client: Any, prefix: str) -> None:
+    hub = Hub(client, key_prefix=prefix)
+    router = PartitionRouter(PartitionGroup(hub, "g", 4, LONG), refresh=0.001)
+    ask, asked, go = hub.ask, asyncio.Event(), asyncio.Event()
+
+    async def late(call: Any) -> Any:
+        reply = await ask(call)
+        asked.set()
+        await go.wait()
+        return reply
+
+    hub.ask = late  # type: ignore[method-assign, assignment]
+    starting = asyncio.create_task(router.start())
+    await asked.wait()
+    closing = asyncio.create_task(hub.aclose())
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(HubClosed):
+        await starting
+    await closing
+    assert router._task is None and asyncio.all_tasks() == {asyncio.current_task()}
 
 
 class Server:

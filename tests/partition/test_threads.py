@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -104,6 +106,67 @@ def test_a_hub_that_closes_leaves_and_nothing_runs_on(sync_client: Any, prefix: 
         group.start()
     with Hub(sync_client, key_prefix=prefix) as other:
         assert PartitionGroup(other, "g", 4, LONG).inspect().members == []
+
+
+def test_what_a_late_reply_brings_is_given_up_before_it_goes_to_others(sync_client: Any, prefix: str) -> None:
+    seen: list[dict[int, int]] = []
+    taken, go = threading.Event(), threading.Event()
+    with Hub(sync_client, key_prefix=prefix) as one, Hub(sync_client, key_prefix=prefix) as two:
+        first, leaver = PartitionGroup(one, "g", 4, LONG), PartitionGroup(two, "g", 4, LONG)
+        run = two._run
+
+        def late(call: Any) -> Any:
+            reply = run(call)
+            if call.script == "partition.leave":
+                seen.append(leaver.partitions)
+            elif call.script == "partition.beat" and reply.held:
+                taken.set()
+                go.wait(20)
+            return reply
+
+        with first:
+            until(lambda: one.mailbox.channel)
+            two._run = late  # type: ignore[method-assign]
+            leaver.start()
+            taken.wait()
+            member = leaver._member
+            leaving = threading.Thread(target=leaver.close)
+            leaving.start()
+            until(lambda: member is not None and member.is_done)
+            go.set()
+            leaving.join()
+            assert seen == [{}], "by then they may be another's"
+            until(lambda: len(first.partitions) == 4)
+
+
+def test_a_callback_that_ends_its_thread_is_called_again(sync_client: Any, prefix: str, caplog: Any) -> None:
+    def stop(_: list[Assignment]) -> None:
+        sys.exit()
+
+    revoked: list[Assignment] = []
+    with Hub(sync_client, key_prefix=prefix) as hub:
+        with PartitionGroup(hub, "g", 4, LONG, on_assigned=stop, on_revoked=revoked.extend) as group:
+            until(lambda: "on_assigned of group 'g' failed" in caplog.text)
+            assert len(group.partitions) == 4
+        assert len(revoked) == 4
+
+
+def test_threads_need_no_coroutine_functions(sync_hub: Hub) -> None:
+    async def heard(_: list[Assignment]) -> None: ...
+
+    for argument in ("on_assigned", "on_revoked"):
+        with pytest.raises(ArgumentError, match=f"{argument} is a coroutine function"):
+            PartitionGroup(sync_hub, "g", 4, 1, **{argument: heard})  # type: ignore[arg-type]
+
+
+def test_who_asks_while_another_thread_closes_is_told_wrong_owner(sync_hub: Hub, monkeypatch: Any) -> None:
+    group = PartitionGroup(sync_hub, "g", 4, 1)
+    member = group._new_member()
+    for ask in (lambda: group.check(0), lambda: group.partitions, lambda: group.member):
+        looks = iter([member])  # at the second look the group is left
+        monkeypatch.setattr(PartitionGroup, "_member", property(lambda _: next(looks, None)), raising=False)  # noqa: B023
+        with suppress(WrongOwner):
+            ask()
 
 
 def test_bad_input(sync_hub: Hub) -> None:
