@@ -66,6 +66,16 @@ async def test_a_failed_publish_leaves_nothing_and_the_retry_publishes_with_its_
     assert fakes.costs.by_tenant["acme"] == 25, "the score of the first attempt was kept"
 
 
+async def test_a_publisher_whose_own_breaker_opened_may_have_sent(hub: Hub) -> None:
+    opened = riskscale.CircuitOpen("link", 1.0)
+    fakes = Fakes(protection=protected(hub), publisher=FlakyPublisher(after=1, reset=opened))
+    payment = event()
+    with pytest.raises(riskscale.CircuitOpen):
+        await fakes.service.create_event("acme", payment)
+    await fakes.service.create_event("acme", payment)
+    assert [redelivery for _, redelivery in fakes.publisher.messages] == [False, True]
+
+
 async def test_a_breaker_that_is_open_leaves_no_mark(hub: Hub) -> None:
     breaker = CircuitBreaker(1, 30, name="publisher")
     fakes = Fakes(protection=protected(hub), publisher=FlakyPublisher(before=1), publisher_breaker=breaker)
