@@ -16,7 +16,6 @@ from risk_engine.keys import Keys
 from risk_engine.settings import Settings
 from risk_engine.wiring import running
 
-
 from tests.risk_engine.parts import Counted, event
 
 
