@@ -110,7 +110,7 @@ async def running(
         rules = BreakerPolicy(consecutive_failures=settings.failure_threshold, open_seconds=settings.open_seconds)
         breakers = tuple(CircuitBreaker(name=name, policy=rules, redis=hub) for name in ("model", "publisher"))
         callers = breakers if settings.protections else (Direct(), Direct())
-        store, costs = RedisStateStore(client, keys), RedisCosts(client, keys)
+        store, costs = RedisStateStore(client, keys, settings.keep_seconds), RedisCosts(client, keys)
         workflow = RiskWorkflow(
             store=store,
             profiles=RedisProfiles(client, keys),

@@ -175,6 +175,15 @@ async def test_a_newer_holder_shuts_out_the_one_before(service_client: Any, pref
     assert await store.get("globex", "e-1") is None
 
 
+async def test_a_state_is_kept_as_long_as_the_key_of_its_event_and_a_day_at_least(
+    service_client: Any, prefix: str
+) -> None:
+    for days, kept in ((7, 7), (1 / 24, 1)):
+        store = RedisStateStore(service_client, Keys(prefix), days * 86_400)
+        await store.claim("acme", event(f"e-{kept}"), 7)
+        assert await service_client.ttl(Keys(prefix).of("acme", "workflow", f"e-{kept}")) > kept * 86_400 - 60
+
+
 async def test_what_another_replica_accepted_is_read_whatever_its_clock_says(service_client: Any, prefix: str) -> None:
     store = RedisStateStore(service_client, Keys(prefix))
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)):
