@@ -38,6 +38,8 @@ TenantHeader = Annotated[str, Header(min_length=1, max_length=4 * LONGEST_TENANT
 
 def tenant_of(request: Request, x_tenant: TenantHeader) -> str:
     """The tenant, as the gateway in front says after it has authenticated the caller; UTF-8, 1 to 128 characters."""
+    if len(request.headers.getlist("X-Tenant")) > 1:  # which of them did the gateway set?
+        raise DomainValidationError("X-Tenant", "must be there once")
     try:
         tenant = x_tenant.encode("latin-1").decode()
     except UnicodeError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 import redis
@@ -93,8 +92,7 @@ class Consumer:
             redelivery = fields.get(b"redelivery") == b"1"
             await self._handler.handle(assessment, redelivery=redelivery)
             self._metrics.increment("risk_results_handled", redelivery="yes" if redelivery else "no")
-        with suppress(redis.ResponseError):
-            await self._client.xdel(stream, name)
+        await self._client.xdel(stream, name)
 
 
 async def _whole(work: Coroutine[Any, Any, None]) -> None:

@@ -50,10 +50,15 @@ def _plain(amount: Any) -> Any:
     return amount
 
 
+def _in_cents(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.01"))  # 12.5 is 12.50
+
+
 Amount = Annotated[
     Decimal,
     Field(gt=0, lt=10**9, decimal_places=2),
     BeforeValidator(_plain),
+    AfterValidator(_in_cents),
     WithJsonSchema(
         {
             "anyOf": [

@@ -11,7 +11,7 @@ from risk_engine.errors import StateConflictError
 from risk_engine.events import KEPT, Assessment, Event
 from risk_engine.keys import Keys
 
-KEPT_MS = 86_400_000
+KEPT_SECONDS = 86_400.0
 
 
 class Step(StrEnum):
@@ -93,10 +93,11 @@ return { 1, redis.call('HGET', KEYS[1], 'state') or '' }
 
 
 class RedisStateStore:
-    """A hash an event, for a day."""
+    """A hash an event, for a day, or for ``keep`` seconds where that is more."""
 
-    def __init__(self, client: Any, keys: Keys) -> None:
+    def __init__(self, client: Any, keys: Keys, keep: float = KEPT_SECONDS) -> None:
         self._client, self._keys = client, keys
+        self._keep_ms = round(max(keep, KEPT_SECONDS) * 1000)
         self._write = client.register_script(FENCED_WRITE)
 
     async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
@@ -113,7 +114,7 @@ class RedisStateStore:
 
     async def _fenced(self, tenant: str, event_id: str, fence: int, state: str) -> bytes:
         name = self._keys.of(tenant, "workflow", event_id)
-        written, found = await self._write(keys=[name], args=[fence, state, KEPT_MS])
+        written, found = await self._write(keys=[name], args=[fence, state, self._keep_ms])
         if not written:
             raise StateConflictError(event_id)
         return bytes(found)

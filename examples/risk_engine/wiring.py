@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 from prometheus_client import CollectorRegistry
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -44,6 +45,7 @@ from riskscale import (
 )
 
 PARTITION_TTL = 6.0
+JOIN_SECONDS = 0.5
 FLEET = "risk-engine"
 log = logging.getLogger("risk_engine")
 
@@ -110,7 +112,7 @@ async def running(
         rules = BreakerPolicy(consecutive_failures=settings.failure_threshold, open_seconds=settings.open_seconds)
         breakers = tuple(CircuitBreaker(name=name, policy=rules, redis=hub) for name in ("model", "publisher"))
         callers = breakers if settings.protections else (Direct(), Direct())
-        store, costs = RedisStateStore(client, keys), RedisCosts(client, keys)
+        store, costs = RedisStateStore(client, keys, settings.keep_seconds), RedisCosts(client, keys)
         workflow = RiskWorkflow(
             store=store,
             profiles=RedisProfiles(client, keys),
@@ -162,7 +164,7 @@ async def running(
             on_assigned=consumer.on_assigned, on_revoked=consumer.on_revoked,
         )  # fmt: skip
         if settings.consume:
-            await stack.enter_async_context(group)
+            await stack.enter_async_context(joined(group))
 
         health = HealthMonitor()
         health.add_redis(hub)
@@ -175,6 +177,31 @@ async def running(
             settings=settings, client=client, hub=hub, registry=registry, service=service, health=health, audit=audit,
             costs=costs, bulkhead=bulkhead, breakers=breakers, group=group, consumer=consumer, fleet=fleet,
         )  # fmt: skip
+
+
+@asynccontextmanager
+async def joined(group: PartitionGroup) -> AsyncIterator[None]:
+    """In the group meanwhile; where Redis is gone at the start, from when it is back."""
+
+    async def join_later() -> None:
+        while True:
+            await asyncio.sleep(JOIN_SECONDS)
+            with suppress(redis.RedisError, OSError):
+                return await group.start()
+
+    joining: asyncio.Task[None] | None = None
+    try:
+        await group.start()
+    except (redis.RedisError, OSError) as error:
+        log.warning("results are not read yet: %s", type(error).__name__)
+        joining = asyncio.create_task(join_later())
+    try:
+        yield
+    finally:
+        if joining:
+            joining.cancel()
+            await asyncio.wait({joining})
+        await group.aclose()
 
 
 @asynccontextmanager

@@ -100,17 +100,20 @@ class RiskWorkflow:
         return state.after(step=Step.PUBLISHING, assessment=assessment)
 
     async def _publish(self, state: WorkflowState) -> WorkflowState:
-        redelivery = state.redelivery
+        redelivery, called = state.redelivery, False
         await self.store.save(state.after(redelivery=True))  # for whoever finds it so
 
         async def send(result: Assessment = state.result) -> str:
+            nonlocal called
+            called = True
             async with asyncio.timeout(self.publish_seconds):
                 return await self.publisher.publish(result, redelivery=redelivery)
 
         try:
             message_id = await self.publisher_breaker.call(send)
         except CircuitOpen:
-            await self.store.save(state)  # not sent
+            if not called:  # else the publisher's own breaker said so, and nobody knows when
+                await self.store.save(state)
             raise
         except Exception as error:
             raise MessagingFailureError(type(error).__name__) from error

@@ -44,9 +44,9 @@ def event(event_id: str = "e-1", **changes: Any) -> Event:
 class FlakyPublisher(InMemoryPublisher):
     """Raises so many times, before or after it has sent."""
 
-    def __init__(self, before: int = 0, after: int = 0) -> None:
+    def __init__(self, before: int = 0, after: int = 0, reset: Exception | None = None) -> None:
         super().__init__()
-        self.before, self.after = before, after
+        self.before, self.after, self.reset = before, after, reset or ConnectionError("reset")
 
     async def publish(self, assessment: Assessment, *, redelivery: bool) -> str:
         if self.before:
@@ -55,7 +55,7 @@ class FlakyPublisher(InMemoryPublisher):
         name = await super().publish(assessment, redelivery=redelivery)
         if self.after:
             self.after -= 1
-            raise ConnectionError("reset")
+            raise self.reset
         return name
 
 

@@ -59,6 +59,23 @@ async def test_an_event_is_assessed_found_and_replayed_byte_for_byte(api: httpx.
     assert await engine.costs.spent("acme") == 25
 
 
+async def test_a_tenant_that_is_named_twice_is_nobody(api: httpx.AsyncClient) -> None:
+    """A gateway that adds its header to the client's own, and does not replace it."""
+    twice = [("X-Tenant", "globex"), ("X-Tenant", "acme")]
+    sent = await api.post("/events", json=PAYMENT, headers=twice)
+    for response in (sent, await api.get("/events/e-1", headers=twice)):
+        assert response.status_code == 422
+        assert response.json()["errors"] == [{"field": "X-Tenant", "message": "must be there once"}]
+
+
+async def test_the_same_amount_is_the_same_event_however_it_is_written(api: httpx.AsyncClient) -> None:
+    first = await api.post("/events", json=PAYMENT | {"amount": "12.50"}, headers=ACME)
+    for amount in ("12.5", 12.5):
+        again = await api.post("/events", json=PAYMENT | {"amount": amount}, headers=ACME)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert "Idempotent-Replayed" in again.headers
+
+
 async def test_a_tenant_sees_nothing_of_another(api: httpx.AsyncClient, engine: Engine) -> None:
     await api.post("/events", json=PAYMENT, headers=ACME)
     hostile = ["acme:workflow", "{acme}", "acme%3A", "a" * 128, "acmé", "*", "../acme", "acme\t"[:4] + "e"]

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import redis
+from risk_engine.consumer import Consumer
 from risk_engine.events import Assessment
+from risk_engine.keys import Keys
 from risk_engine.settings import Settings
 from risk_engine.wiring import running
 
-from tests.risk_engine.parts import event
+from tests.risk_engine.parts import Counted, event
 
 
 class Recorder:
@@ -61,6 +66,30 @@ async def test_a_handler_in_trouble_gets_the_result_again(service_client: Any, p
     async with running(settings(prefix), client=service_client, handler=recorder) as engine:
         await engine.service.create_event("acme", event())
         await until(lambda: recorder.handled == {("acme", "e-1"): 1})
+
+
+async def test_what_cannot_be_deleted_is_not_handled_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that may be read and not written, as after a failover."""
+    monkeypatch.setattr("risk_engine.consumer.PAUSE", 3600)
+    assessment = Assessment(tenant_id="acme", event_id="e-1", decision="approve", score=0, reasons=())
+
+    class ReadOnly:
+        async def xread(self, streams: dict[str, str], **_: Any) -> Any:
+            await asyncio.sleep(0)
+            return [(name, [(b"1-0", {b"assessment": assessment.model_dump_json().encode()})]) for name in streams]
+
+        async def xdel(self, *_: Any) -> None:
+            raise redis.exceptions.ReadOnlyError("You can't write against a read only replica.")
+
+    recorder = Recorder()
+    consumer = Consumer(ReadOnly(), Keys(), recorder, Counted())
+    mine: Any = [SimpleNamespace(partition=0)]
+    await consumer.on_assigned(mine)
+    await until(lambda: bool(recorder.handled))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    await consumer.on_revoked(mine)
+    assert recorder.handled == {("acme", "e-1"): 1}
 
 
 async def test_what_is_no_result_is_put_aside(service_client: Any, prefix: str) -> None:

@@ -66,6 +66,16 @@ async def test_a_failed_publish_leaves_nothing_and_the_retry_publishes_with_its_
     assert fakes.costs.by_tenant["acme"] == 25, "the score of the first attempt was kept"
 
 
+async def test_a_publisher_whose_own_breaker_opened_may_have_sent(hub: Hub) -> None:
+    opened = riskscale.CircuitOpen("link", 1.0)
+    fakes = Fakes(protection=protected(hub), publisher=FlakyPublisher(after=1, reset=opened))
+    payment = event()
+    with pytest.raises(riskscale.CircuitOpen):
+        await fakes.service.create_event("acme", payment)
+    await fakes.service.create_event("acme", payment)
+    assert [redelivery for _, redelivery in fakes.publisher.messages] == [False, True]
+
+
 async def test_a_breaker_that_is_open_leaves_no_mark(hub: Hub) -> None:
     breaker = CircuitBreaker(1, 30, name="publisher")
     fakes = Fakes(protection=protected(hub), publisher=FlakyPublisher(before=1), publisher_breaker=breaker)
@@ -163,6 +173,15 @@ async def test_a_newer_holder_shuts_out_the_one_before(service_client: Any, pref
         assert classify(caught.value).kind is FailureClass.LOCK_LOST
     assert await store.get("acme", "e-1") == old.after(step=Step.PUBLISHING)
     assert await store.get("globex", "e-1") is None
+
+
+async def test_a_state_is_kept_as_long_as_the_key_of_its_event_and_a_day_at_least(
+    service_client: Any, prefix: str
+) -> None:
+    for days, kept in ((7, 7), (1 / 24, 1)):
+        store = RedisStateStore(service_client, Keys(prefix), days * 86_400)
+        await store.claim("acme", event(f"e-{kept}"), 7)
+        assert await service_client.ttl(Keys(prefix).of("acme", "workflow", f"e-{kept}")) > kept * 86_400 - 60
 
 
 async def test_what_another_replica_accepted_is_read_whatever_its_clock_says(service_client: Any, prefix: str) -> None:
