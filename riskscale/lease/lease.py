@@ -121,7 +121,6 @@ class Lease(BaseLease):
         if self._settled or self._lets_go:
             self._count_end()
         if self._settled:
-            self._count_end()
             self._hub._leases.discard(self)
             self._unwatch()
 

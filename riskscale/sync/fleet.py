@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
+from riskscale._core.callables import refuse_coroutine_function
 from riskscale._core.durations import Duration
-from riskscale.errors import ArgumentError, HubClosed, StaleFence, StateError
+from riskscale.errors import HubClosed, StaleFence, StateError
 from riskscale.fleet import calls
 from riskscale.fleet.base import BaseFleetMetrics
 from riskscale.fleet.leader import ELECTION, BaseScalingController, NamedBreaker
@@ -38,8 +38,7 @@ class FleetMetrics(BaseFleetMetrics):
         self._hub = hub_of(client)
         super().__init__(self._hub, group, interval, window, ttl, cpu, queue_depth)
         for name, gauge in self._gauges.items():
-            if inspect.iscoroutinefunction(gauge):
-                raise ArgumentError(name, "is a coroutine function; use riskscale.FleetMetrics")
+            refuse_coroutine_function(name, gauge, "FleetMetrics")
         self._turn = threading.Lock()
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
@@ -138,8 +137,7 @@ class ScalingController(BaseScalingController):
     ) -> None:
         self._hub, self._fleet = hub_of(client), fleet
         super().__init__(self._hub, policy, fleet, apply, interval, cooldown, name, breakers)
-        if inspect.iscoroutinefunction(apply):
-            raise ArgumentError("apply", "is a coroutine function; use riskscale.ScalingController")
+        refuse_coroutine_function("apply", apply, "ScalingController")
         self._election = Election(self._hub, ELECTION, tag=self._name, ttl=ttl)
 
     @property

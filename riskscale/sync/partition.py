@@ -6,14 +6,14 @@ from giving up in time, and one calls the user back.
 
 from __future__ import annotations
 
-import inspect
 import threading
 from queue import SimpleQueue
 from typing import Any
 
 from riskscale._core.call import Call
+from riskscale._core.callables import refuse_coroutine_function
 from riskscale._core.durations import Duration
-from riskscale.errors import ArgumentError, HubClosed
+from riskscale.errors import HubClosed
 from riskscale.partition.assignment import News
 from riskscale.partition.base import ANSWER, BasePartitionGroup, BasePartitionRouter, Heard
 from riskscale.partition.calls import GroupInfo
@@ -47,8 +47,7 @@ class PartitionGroup(BasePartitionGroup):
         self._hub: Hub = hub_of(client)
         super().__init__(self._hub, group, num_partitions, ttl, address, on_assigned, on_revoked, drain, strategy)
         for argument, callback in (("on_assigned", on_assigned), ("on_revoked", on_revoked)):
-            if inspect.iscoroutinefunction(callback):
-                raise ArgumentError(argument, "is a coroutine function; use riskscale.PartitionGroup")
+            refuse_coroutine_function(argument, callback, "PartitionGroup")
         self._mutex = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
