@@ -25,7 +25,7 @@ PROBLEMS = {status: {"description": what, "content": {"application/problem+json"
 }.items()}  # fmt: skip
 
 
-def engine_of(request: Request) -> Engine:
+async def engine_of(request: Request) -> Engine:  # a plain function would go through a thread
     """The engine that serves this application."""
     engine: Engine = request.app.state.engine
     return engine
@@ -36,7 +36,7 @@ TENANT = {"maxLength": LONGEST_TENANT, "pattern": r"^[^\x00-\x20\x7f]([^\x00-\x1
 TenantHeader = Annotated[str, Header(min_length=1, max_length=4 * LONGEST_TENANT, json_schema_extra=TENANT)]
 
 
-def tenant_of(request: Request, x_tenant: TenantHeader) -> str:
+async def tenant_of(request: Request, x_tenant: TenantHeader) -> str:
     """The tenant, as the gateway in front says after it has authenticated the caller; UTF-8, 1 to 128 characters."""
     if len(request.headers.getlist("X-Tenant")) > 1:  # which of them did the gateway set?
         raise DomainValidationError("X-Tenant", "must be there once")

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis.asyncio
 
-AT_ONCE = 2
+AT_ONCE = 1
 """Batches under way. The next one gathers meanwhile: the more there is to do, the more each of them holds."""
 LONGEST = 128
 BLOCKING = frozenset({"XREAD"})

@@ -24,7 +24,10 @@ R = TypeVar("R")
 Arg: TypeAlias = str | bytes | int
 
 
-@dataclass(frozen=True, slots=True)
+# Steps are not frozen: to make one that is takes three times as long, and a call makes several.
+
+
+@dataclass(slots=True)
 class Call(Generic[T]):
     """One run of a script; ``now_us``, its last argument, is added by the hub that runs it."""
 
@@ -34,7 +37,7 @@ class Call(Generic[T]):
     decode: Callable[[Sequence[Any]], T]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish(Generic[T]):
     """Run ``call`` to its end; where the caller can wait for ``budget`` seconds only, TimeoutError is thrown.
 
@@ -48,7 +51,7 @@ class Finish(Generic[T]):
     replicas: tuple[int, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cleanup(Generic[T]):
     """Run ``call`` whatever happens; where it fails, again should ``token`` be granted something after all.
 
@@ -65,14 +68,14 @@ class Cleanup(Generic[T]):
         return self.call if isinstance(self.call, Call) else self.call()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listen:
     """From now until the flow ends; asked again it gives the channel of that time."""
 
     token: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wait:
     """For a message to what was listened for: its text, or '' where there was another reason to look."""
 

@@ -78,7 +78,7 @@ class Hub(BaseHub):
         self._closing = False
         self._quiet = asyncio.Event()
         self._running = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
         self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
 
     async def __aenter__(self) -> Hub:
@@ -187,16 +187,14 @@ class Hub(BaseHub):
                 except BaseException as error:
                     failure = error
         finally:
-            if state.slots:
-                await self._end(state.slots)
+            if state.slot is not None and self.mailbox.close(state.slot) and not self.lasting:
+                await self._end_subscription()
 
-    async def _end(self, slots: Iterable[Slot]) -> None:
-        """Listen no more. A flow may have returned a lease: who is cancelled meanwhile gets it, and hears of that at
-        its next await, where it can give it back."""
+    async def _end_subscription(self) -> None:
+        """Nobody listens any more. A flow may have returned a lease: who is cancelled meanwhile gets it, and hears of
+        that at its next await, where it can give it back."""
         task, interrupted = asyncio.current_task(), False
-        closing: set[asyncio.Task[None]] = {
-            self.spawn(self.mailbox.close(slot, last=not self.lasting)) for slot in slots
-        }
+        closing: set[asyncio.Task[None]] = {self.spawn(self.mailbox.aclose())}
         while closing:
             try:
                 _, closing = await asyncio.wait(closing)
@@ -206,15 +204,17 @@ class Hub(BaseHub):
             task.uncancel()  # `cancel` counts it once more
             task.cancel()
 
-    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task that ``aclose`` waits for."""
+    def spawn(self, work: Coroutine[Any, Any, T], waiter: asyncio.Future[None] | None = None) -> asyncio.Task[T]:
+        """A task that ``aclose`` waits for; ``waiter`` hears of its end."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = waiter
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        waiter = self._tasks.pop(task)
+        if waiter is not None:
+            _wake(waiter)
         self._quiet.set()
         if not task.cancelled():
             task.exception()  # whoever still waits sees it; one that gave up is past caring
@@ -264,11 +264,12 @@ class Hub(BaseHub):
             case Finish():
                 return await self._finish(step, state.under_way)
             case Listen():
-                if not state.slots:
-                    state.slots.append(self.mailbox.open(step.token))
+                if state.slot is None:
+                    state.slot = self.mailbox.open(step.token)
                 return self.mailbox.channel
             case Wait():
-                return await self._wait(step.seconds, state.slots[0])
+                assert state.slot is not None  # noqa: S101 - a flow listens before it waits
+                return await self._wait(step.seconds, state.slot)
             case Cleanup():
                 return await self._clean_up(step, state.under_way)
 
@@ -277,10 +278,17 @@ class Hub(BaseHub):
             raise HubClosed
         self._check()
         work = self.ask(step.call) if step.replicas is None else self._run_and_wait(step.call, step.replicas)
-        task = self.spawn(work)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()  # asyncio.wait() takes twice as long
+        task = self.spawn(work, waiter)
         under_way.append(task)
-        done, _ = await asyncio.wait({task}, timeout=step.budget)
-        if not done:
+        timer = None if step.budget is None else loop.call_later(step.budget, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if not task.done():
             raise TimeoutError(f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown")
         under_way.remove(task)
         if task.cancelled() or (self._closing and not step.last):  # too late: the flow gives back what it got
@@ -322,7 +330,12 @@ class _Driven:
     """What a flow has under way."""
 
     under_way: list[asyncio.Task[Any]] = field(default_factory=list)
-    slots: list[Slot] = field(default_factory=list)
+    slot: Slot | None = None
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 async def _heard(by_digest: Any, sha: str, by_text: Any, text: bytes, words: tuple[Any, ...]) -> Any:

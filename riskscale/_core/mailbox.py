@@ -139,10 +139,10 @@ class BaseMailbox:
         self._regrets.append((now + REGRET, regret))
         self.add(regret)
 
-    def _close(self, slot: Slot, last: bool) -> bool:
+    def _close(self, slot: Slot) -> bool:
         self.remove(slot)
         self._waiting -= 1
-        return last and not self._waiting
+        return not self._waiting
 
     def wake(self) -> None:
         """Make everybody look."""
@@ -188,10 +188,9 @@ class Mailbox(BaseMailbox):
         if self._possible and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def close(self, slot: Slot, *, last: bool) -> None:
-        """End a slot; with ``last``, the subscription too when nobody waits any more."""
-        if self._close(slot, last):
-            await self.aclose()
+    def close(self, slot: Slot) -> bool:
+        """End a slot; whether it was the last."""
+        return self._close(slot)
 
     async def aclose(self) -> None:
         """End the subscription."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -72,7 +71,7 @@ class Replicas:
     @property
     def is_home(self) -> bool:
         """Whether this is where its reports come from: nothing that runs in the background survives a fork."""
-        return os.getpid() == self._base_hub._pid
+        return not self._base_hub.is_forked
 
     def check_home(self) -> None:
         """StateError where no change would ever be told or heard."""

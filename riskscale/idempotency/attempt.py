@@ -32,7 +32,7 @@ class Attempt:
     keep_us: int
     left: Left = "nothing"
     done: bool = False
-    begun: Begun = NOT_YET
+    begun: Begun = field(default_factory=lambda: NOT_YET)
     races: bool = False
     kind: str = "idempotency"
     renew_script: str = "idempotency.heartbeat"

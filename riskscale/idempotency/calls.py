@@ -57,7 +57,7 @@ class Kept(NamedTuple):
 NOWHERE = Kept("nowhere", b"")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
     """What ``idempotency.begin`` replied."""
 

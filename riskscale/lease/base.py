@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from riskscale._core.base import BaseHub
 from riskscale._core.durations import Duration, integer, seconds
@@ -51,7 +51,12 @@ class Terms:
     replicas: Replicas | None = None
 
     @classmethod
-    def of(
+    def of(cls, hub: BaseHub, **terms: Unpack[LeaseTerms]) -> Terms:
+        """Check them; ArgumentError."""
+        return cls._of(hub, **terms) if terms else PLAIN
+
+    @classmethod
+    def _of(
         cls,
         hub: BaseHub,
         *,
@@ -63,7 +68,6 @@ class Terms:
         replicas_within: Duration = 0.1,
         strict: bool = True,
     ) -> Terms:
-        """Check them; ArgumentError."""
         if on_lost is not None and not callable(on_lost):
             raise ArgumentError("on_lost", "must be callable")
         if cancel_on_lost and hub._blocking:
@@ -84,6 +88,9 @@ class Terms:
     def watched(self) -> bool:
         """Whether leases must be looked after from the start."""
         return self.auto_renew or self.on_lost is not None or self.cancel_on_lost
+
+
+PLAIN = Terms()
 
 
 def metadata_text(metadata: Mapping[str, Any] | str | None) -> str:

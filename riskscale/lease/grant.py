@@ -12,7 +12,7 @@ from riskscale._core.call import Call
 from riskscale._core.durations import MAX_TTL_US, MICRO, Duration, microseconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
     """What an ``acquire`` script replied."""
 

@@ -1,11 +1,10 @@
-"""The one renewer of a hub, for asyncio: a task while there is a lease to look after."""
+"""The one renewer of a hub, for asyncio: a timer while there is a lease to look after."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from contextlib import suppress
 from typing import Any
 
 from riskscale._core.hub import Hub
@@ -21,8 +20,7 @@ class Keeper:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._book = Book(hub.slot_of)
-        self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
     def watch(self, watch: Watch) -> None:
@@ -32,9 +30,7 @@ class Keeper:
         self._hub.mailbox.add(watch)
         if self._hub.lasting:  # a bare client's leases hear at their next renewal
             self._hub.mailbox.subscribe()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
-        self._changed.set()
+        self._set_timer()
 
     def forget(self, watch: Watch) -> None:
         """It was released, or its holder knows that it is lost."""
@@ -42,33 +38,37 @@ class Keeper:
             self._book.forget(watch)
             self._hub.mailbox.remove(watch)
         if not self._book.watches:
-            self._changed.set()
+            self._stop_timer()
 
     def changed(self, watch: Watch) -> None:
         """Its deadline may have moved."""
         self._book.changed(watch)
-        self._changed.set()
+        self._set_timer()
 
     async def aclose(self) -> None:
         """With the hub, whose leases are released by then."""
-        for task in (self._task, *self._calls):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
+        for task in tuple(self._calls):
+            task.cancel()
+            await asyncio.wait({task})
+        self._stop_timer()
 
-    async def _run(self) -> None:
-        try:
-            while self._book.watches:
-                self._changed.clear()
-                self._look()
-                pause = self._book.next_at() - self._hub.monotonic()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(None if pause == math.inf else pause):
-                        await self._changed.wait()
-        finally:
-            self._task = None
+    def _set_timer(self) -> None:
+        """To look in time; a lease that comes, and is due after the others, leaves the timer as it is."""
+        loop, pause = asyncio.get_running_loop(), self._book.next_at() - self._hub.monotonic()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + pause:
+                return
+            self._stop_timer()
+        if pause < math.inf:
+            self._timer = loop.call_later(max(0.0, pause), self._look)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
+        self._timer = None
         lost, batches = self._book.look(self._hub.monotonic())
         for watch in lost:
             self._lose(watch)
@@ -76,6 +76,7 @@ class Keeper:
             task = asyncio.get_running_loop().create_task(self._renew(batch))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
+        self._set_timer()
 
     async def _renew(self, batch: Batch) -> None:
         fences: Any = None
@@ -92,7 +93,7 @@ class Keeper:
         if fences is not None:
             for watch in self._book.answered(batch, fences):
                 self._lose(watch)
-        self._changed.set()
+        self._set_timer()
 
     def _told(self, watch: Watch) -> None:
         if watch in self._book.watches:

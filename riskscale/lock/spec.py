@@ -15,7 +15,7 @@ from riskscale.lease.grant import Grant, Seen, lease_us
 from riskscale.lock import calls
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class LockSpec:
     """See :class:`riskscale.lease.grant.Spec`."""
 

@@ -51,7 +51,7 @@ class Mailbox(BaseMailbox):
     def close(self, slot: Slot, *, last: bool) -> None:
         """End a slot; with ``last``, the subscription too when nobody waits any more."""
         with self._mutex:
-            reader = self._let_go() if self._close(slot, last) else None
+            reader = self._let_go() if self._close(slot) and last else None
         if reader:
             reader.stop()
 

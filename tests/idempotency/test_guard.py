@@ -162,7 +162,7 @@ async def test_a_hub_that_closes_while_a_claim_is_completed(connect: Any, prefix
     await hub.aclose(timeout=0.01)
     with pytest.raises(HubClosed):
         await completing
-    assert not claim._watches and hub.part(Keeper)._task is None
+    assert not claim._watches and hub.part(Keeper)._timer is None
 
 
 async def test_a_cancelled_worker_leaves_its_outcome_unknown(guard: IdempotencyGuard) -> None:
@@ -264,7 +264,7 @@ async def test_no_renewal_says_that_a_completed_claim_is_lost(hub: Hub, monkeypa
         reply = await real(sha, *args)
         if sha == script("idempotency.complete").sha:  # the reply is late, and whoever looks after it looks
             hours = 1
-            hub.part(Keeper)._changed.set()
+            hub.part(Keeper)._look()
             for _ in range(10):
                 await asyncio.sleep(0)
         return reply
