@@ -8,22 +8,13 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from riskscale._core.base import (
-    GRACE,
-    BaseHub,
-    first_error,
-    is_noscript,
-    raise_translated,
-    scripts_to_load,
-    sent_with_wait,
-)
+from riskscale._core.base import GRACE, BaseHub, scripts_to_load
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Listen, Step, Wait
 from riskscale._core.durations import Duration
 from riskscale._core.mailbox import Mailbox, Slot
-from riskscale._core.scripts import script
+from riskscale._core.sender import Sender
 from riskscale.errors import HubClosed, StateError
 from riskscale.typing import MetricsCollector
 
@@ -73,12 +64,12 @@ class Hub(BaseHub):
     ) -> None:
         super().__init__(client, key_prefix, clock, metrics, timeout, max_in_flight)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._slots = asyncio.Semaphore(self.max_in_flight)
+        self._sender = Sender(client, self.is_cluster, self.max_in_flight, self.timeout, self.spawn)
         self.mailbox = Mailbox(client, self.root, self.is_cluster)
         self._closing = False
         self._quiet = asyncio.Event()
         self._running = 0
-        self._tasks: dict[asyncio.Task[Any], asyncio.Future[None] | None] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._leases: weakref.WeakSet[Releasable] = weakref.WeakSet()
 
     async def __aenter__(self) -> Hub:
@@ -126,7 +117,8 @@ class Hub(BaseHub):
         """PING, in its turn among the calls, and with what they raise."""
         self.enter()
         try:
-            await self._send(lambda *_: self.client.ping(), "", None, b"", ())
+            self._check()
+            await self._sender.ping()
         finally:
             self.leave()
 
@@ -204,17 +196,15 @@ class Hub(BaseHub):
             task.uncancel()  # `cancel` counts it once more
             task.cancel()
 
-    def spawn(self, work: Coroutine[Any, Any, T], waiter: asyncio.Future[None] | None = None) -> asyncio.Task[T]:
-        """A task that ``aclose`` waits for; ``waiter`` hears of its end."""
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that ``aclose`` waits for."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks[task] = waiter
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        waiter = self._tasks.pop(task)
-        if waiter is not None:
-            _wake(waiter)
+        self._tasks.discard(task)
         self._quiet.set()
         if not task.cancelled():
             task.exception()  # whoever still waits sees it; one that gave up is past caring
@@ -235,27 +225,8 @@ class Hub(BaseHub):
 
     async def ask(self, call: Call[T]) -> T:
         """:meth:`run` for those who have entered, also while the hub closes."""
-        words, each = self._words(call), script(call.script)
-        reply = await self._send(self.client.evalsha, each.sha, self.client.eval, each.text, words)
-        return call.decode(reply)
-
-    async def _run_and_wait(self, call: Call[T], replicas: tuple[int, float]) -> tuple[T, int]:
-        async def send(*head_and_words: Any) -> Any:
-            async with self.client.pipeline(transaction=False) as pipeline:
-                return first_error(await sent_with_wait(pipeline, head_and_words, replicas))
-
-        words, each = self._words(call), script(call.script)
-        by_digest, by_text = partial(send, "EVALSHA"), partial(send, "EVAL")
-        reply, acknowledged = await self._send(by_digest, each.sha, by_text, each.text, words)
-        return call.decode(reply), acknowledged
-
-    async def _send(self, by_digest: Any, sha: str, by_text: Any, text: bytes, words: tuple[Any, ...]) -> Any:
         self._check()
-        if self.timeout is None:
-            async with self._slots:
-                return await _heard(by_digest, sha, by_text, text, words)
-        async with asyncio.timeout(self.timeout), self._slots:
-            return await _heard(by_digest, sha, by_text, text, words)
+        return call.decode(await self._sender.now(call, self._words(call)))
 
     async def _perform(self, step: Step, state: _Driven) -> Any:
         match step:
@@ -277,23 +248,21 @@ class Hub(BaseHub):
         if self._closing and not step.last:
             raise HubClosed
         self._check()
-        work = self.ask(step.call) if step.replicas is None else self._run_and_wait(step.call, step.replicas)
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()  # asyncio.wait() takes twice as long
-        task = self.spawn(work, waiter)
-        under_way.append(task)
-        timer = None if step.budget is None else loop.call_later(step.budget, _wake, waiter)
+        answer, carrier = self._sender.soon(step.call, self._words(step.call), step.replicas)
+        timer = None if step.budget is None else answer.get_loop().call_later(step.budget, _give_up, answer)
+        under_way.append(carrier)
         try:
-            await waiter
+            with suppress(Exception):  # it is told below
+                await answer
         finally:
             if timer is not None:
                 timer.cancel()
-        if not task.done():
+        if isinstance(answer.exception(), _GivenUp):
             raise TimeoutError(f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown")
-        under_way.remove(task)
-        if task.cancelled() or (self._closing and not step.last):  # too late: the flow gives back what it got
+        under_way.remove(carrier)
+        if self._closing and not step.last:  # too late: the flow gives back what it got
             raise HubClosed
-        return task.result()
+        return answer.result()
 
     async def _clean_up(self, step: Cleanup[T], under_way: list[asyncio.Task[Any]]) -> T | None:
         async def last() -> T | None:
@@ -333,22 +302,13 @@ class _Driven:
     slot: Slot | None = None
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+class _GivenUp(Exception):
+    """The caller's budget has run out."""
 
 
-async def _heard(by_digest: Any, sha: str, by_text: Any, text: bytes, words: tuple[Any, ...]) -> Any:
-    """The reply, if need be to the script's text; a script's errors as ours."""
-    try:
-        try:
-            return await by_digest(sha, *words)
-        except Exception as error:
-            if not is_noscript(error):
-                raise
-        return await by_text(text, *words)
-    except Exception as error:
-        raise_translated(error)
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(_GivenUp())
 
 
 def hub_of(client: Any) -> Hub:
