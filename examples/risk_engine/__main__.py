@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from functools import partial
 from importlib.util import find_spec
@@ -27,6 +28,8 @@ def main() -> int:
         print("risk_engine: RISK_REDIS_URL: is needed: fakeredis, to run without it, is not installed", file=sys.stderr)
         return 2
     app = create_app(partial(running, settings), settings.max_body)
+    gc.collect()
+    gc.freeze()  # all that was imported stays: the collector need not look at it again and again
     uvicorn.run(
         app, host=settings.host, port=settings.port, log_level="warning", access_log=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),

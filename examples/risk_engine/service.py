@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +35,19 @@ def unobserved(latency: float, *, failed: bool = False) -> None:
     """Nobody wants to know."""
 
 
+class Fenced(Protocol):
+    """Who works on an event; a later one has a higher fence."""
+
+    @property
+    def fence(self) -> int: ...
+
+
+class Unfenced:
+    """Anybody."""
+
+    fence = 0
+
+
 class Protection(Protocol):
     """What stands around the work on an event. In this order: a request that is refused has cost no more than that."""
 
@@ -50,8 +63,8 @@ class Protection(Protocol):
         """The work, when one of the replica's places is free."""
         ...
 
-    def alone(self, tenant: str, event_id: str) -> AbstractAsyncContextManager[int]:
-        """Nobody else works on the event meanwhile; the fence."""
+    def alone(self, tenant: str, event_id: str) -> AbstractAsyncContextManager[Fenced]:
+        """Nobody else works on the event meanwhile."""
         ...
 
 
@@ -82,11 +95,9 @@ class Protected:
     async def in_turn(self, tenant: str, work: Work) -> bytes:
         return await self.bulkhead.submit_for(tenant, work)
 
-    @asynccontextmanager
-    async def alone(self, tenant: str, event_id: str) -> AsyncIterator[int]:
+    def alone(self, tenant: str, event_id: str) -> AbstractAsyncContextManager[Fenced]:
         lock = Lock(self.hub, f"workflow:{event_id}", ttl=self.lock_ttl, tag=tenant)
-        async with lock.hold(timeout=self.wait_seconds) as lease:
-            yield lease.fence
+        return lock.hold(timeout=self.wait_seconds)
 
 
 class Unprotected:
@@ -100,9 +111,8 @@ class Unprotected:
     async def in_turn(self, tenant: str, work: Work) -> bytes:
         return await work()
 
-    @asynccontextmanager
-    async def alone(self, tenant: str, event_id: str) -> AsyncIterator[int]:
-        yield 0
+    def alone(self, tenant: str, event_id: str) -> AbstractAsyncContextManager[Fenced]:
+        return nullcontext(Unfenced())
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +172,8 @@ class EventService:
         return state.assessment if state else None
 
     async def _assess(self, tenant: str, event: Event) -> bytes:
-        async with self.protection.alone(tenant, event.event_id) as fence:
-            state = await self.store.claim(tenant, event, fence)
+        async with self.protection.alone(tenant, event.event_id) as held:
+            state = await self.store.claim(tenant, event, held.fence)
             same_event(state, event.fingerprint())
             state = await self.workflow.run(state)
         return state.result.model_dump_json().encode()

@@ -226,7 +226,7 @@ class Hub(BaseHub):
     async def ask(self, call: Call[T]) -> T:
         """:meth:`run` for those who have entered, also while the hub closes."""
         self._check()
-        return call.decode(await self._sender.now(call, self._words(call)))
+        return await self._sender.now(call, self._words(call))
 
     async def _perform(self, step: Step, state: _Driven) -> Any:
         match step:

@@ -37,9 +37,12 @@ class Sender:
         """PING, in its turn."""
         await self._in_turn(self._client.ping)
 
-    async def now(self, call: Call[Any], words: Words) -> Any:
-        """The reply to a call that travels alone."""
-        return await self._in_turn(partial(self._one, call, words))
+    async def now(self, call: Call[T], words: Words) -> T:
+        """The result of a call that travels alone, unless others are about to leave. It is cut short with its
+        caller."""
+        if self._carrier is not None:
+            return await self.soon(call, words)[0]
+        return call.decode(await self._in_turn(partial(self._one, call, words)))
 
     def soon(
         self, call: Call[T], words: Words, replicas: Replicas | None = None
