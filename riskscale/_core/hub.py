@@ -230,10 +230,10 @@ class Hub(BaseHub):
 
     async def _perform(self, step: Step, state: _Driven) -> Any:
         match step:
-            case Call():
-                return await self.run(step)
             case Finish():
                 return await self._finish(step, state.under_way)
+            case Call():
+                return await self.run(step)
             case Listen():
                 if state.slot is None:
                     state.slot = self.mailbox.open(step.token)
@@ -252,13 +252,15 @@ class Hub(BaseHub):
         timer = None if step.budget is None else answer.get_loop().call_later(step.budget, _give_up, answer)
         under_way.append(carrier)
         try:
-            with suppress(Exception):  # it is told below
-                await answer
+            await answer
+        except _GivenUp:
+            problem = f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown"
+            raise TimeoutError(problem) from None
+        except Exception:  # noqa: S110 - it is told below
+            pass
         finally:
             if timer is not None:
                 timer.cancel()
-        if isinstance(answer.exception(), _GivenUp):
-            raise TimeoutError(f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown")
         under_way.remove(carrier)
         if self._closing and not step.last:  # too late: the flow gives back what it got
             raise HubClosed

@@ -133,10 +133,10 @@ class Sender:
         return replies
 
     async def _piped(self, commands: Sequence[Words]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for words in commands:
-                pipeline.execute_command(*words)
-            return list(await pipeline.execute(raise_on_error=False))
+        pipeline = self._client.pipeline(transaction=False)
+        for words in commands:
+            pipeline.execute_command(*words)
+        return list(await pipeline.execute(raise_on_error=False))  # and it has given back its connection
 
 
 def _heads(call: Call[Any]) -> tuple[tuple[str, str], tuple[str, bytes]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from riskscale._core.call import Flow
@@ -157,6 +157,22 @@ class Lease(BaseLease):
             log.exception("on_lost of %r failed", self.name)
 
 
+class Hold:
+    """``async with``: what is acquired at its beginning is released at its end. To be entered once."""
+
+    __slots__ = ("_acquire", "_lease")
+
+    def __init__(self, acquire: Callable[[], Awaitable[Lease]]) -> None:
+        self._acquire = acquire
+
+    async def __aenter__(self) -> Lease:
+        self._lease = await self._acquire()
+        return await self._lease.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._lease.__aexit__(*error)
+
+
 class Leased:
     """What gives leases: one at a time by ``async with``, any number by :meth:`acquire` and :meth:`hold`."""
 
@@ -192,12 +208,10 @@ class Leased:
         """
         return await self._hub.drive(self._acquire(None if timeout is None else seconds(timeout, "timeout")))
 
-    @asynccontextmanager
-    async def hold(self, timeout: Duration | None = None) -> AsyncIterator[Lease]:
+    def hold(self, timeout: Duration | None = None) -> AbstractAsyncContextManager[Lease]:
         """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
         limit = self._wait if timeout is None else seconds(timeout, "timeout")
-        async with await self._acquired(self._acquire(limit), limit) as lease:
-            yield lease
+        return Hold(lambda: self._acquired(self._acquire(limit), limit))
 
     async def __aenter__(self) -> Lease:
         task = asyncio.current_task()

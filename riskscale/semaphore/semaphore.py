@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Unpack
 
 from riskscale._core.call import Flow
@@ -11,7 +11,7 @@ from riskscale._core.durations import Duration, seconds
 from riskscale._core.hub import hub_of
 from riskscale.lease import flows
 from riskscale.lease.base import LeaseTerms, Terms
-from riskscale.lease.lease import Lease, Leased
+from riskscale.lease.lease import Hold, Lease, Leased
 from riskscale.semaphore import calls
 from riskscale.semaphore.calls import SemaphoreInfo
 from riskscale.semaphore.spec import SemaphoreSpec
@@ -42,12 +42,10 @@ class Weighted(Leased):
         """
         return await self._hub.drive(self._acquire(None if timeout is None else seconds(timeout, "timeout"), weight))
 
-    @asynccontextmanager
-    async def hold(self, timeout: Duration | None = None, *, weight: int = 1) -> AsyncIterator[Lease]:
+    def hold(self, timeout: Duration | None = None, *, weight: int = 1) -> AbstractAsyncContextManager[Lease]:
         """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
         limit = self._wait if timeout is None else seconds(timeout, "timeout")
-        async with await self._acquired(self._acquire(limit, weight), limit) as lease:
-            yield lease
+        return Hold(lambda: self._acquired(self._acquire(limit, weight), limit))
 
     async def inspect(self, most: int = 100) -> SemaphoreInfo:
         """Who holds how much, and who waits: the first ``most`` (0 to 1000) of each. Changes nothing."""
