@@ -41,7 +41,8 @@ class Hub(BaseHub):
         metrics: where to count: :class:`riskscale.PrometheusMetrics`, :class:`riskscale.OpenTelemetryMetrics`, or your
             own :class:`riskscale.MetricsCollector`.
         timeout: seconds that one call may take before TimeoutError. None: the client's own time-outs.
-        max_in_flight: calls at one time; more wait their turn (a client's pool raises when it runs out).
+        max_in_flight: calls, or pipelines of calls made at the same time, under way; more wait their turn (a client's
+            pool raises when it runs out).
 
     Raises:
         ArgumentError: an argument is malformed, or the client is a blocking one (use ``riskscale.sync.Hub``).

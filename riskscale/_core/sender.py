@@ -38,8 +38,8 @@ class Sender:
         await self._in_turn(self._client.ping)
 
     async def now(self, call: Call[T], words: Words) -> T:
-        """The result of a call that travels alone, unless others are about to leave. It is cut short with its
-        caller."""
+        """The result of a call that leaves at once, alone and cut short with its caller; or with others that are about
+        to leave."""
         if self._carrier is not None:
             return await self.soon(call, words)[0]
         return call.decode(await self._in_turn(partial(self._one, call, words)))
