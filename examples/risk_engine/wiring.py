@@ -158,7 +158,7 @@ async def running(
             policy = AutoScalingPolicy(max_replicas=settings.scale_to, hold_while_open=True)
             await stack.enter_async_context(scaling(hub, policy, fleet, breakers, 3 * settings.report_seconds))
 
-        consumer = Consumer(client, keys, handler or Cases(client, keys), metrics)
+        consumer = Consumer(client, keys, handler or Cases(client, keys), metrics, attempts=settings.handle_attempts)
         group = PartitionGroup(
             hub, "risk-results", settings.partitions, PARTITION_TTL, address=settings.replica,
             on_assigned=consumer.on_assigned, on_revoked=consumer.on_revoked,
