@@ -215,7 +215,14 @@ async def scaling(
         log.warning("%s (term %d): %s", order.action.name, order.fence, order.reason)
 
     controller = ScalingController(hub, policy, fleet, apply, interval=every, cooldown=60, breakers=breakers)
-    task = asyncio.create_task(controller.run())
+
+    async def run() -> None:
+        try:
+            await controller.run()
+        except Exception:  # now, and not when the task is collected; also where it fails to resign
+            log.exception("nobody here scales the fleet any more")
+
+    task = asyncio.create_task(run())
     try:
         yield
     finally:
