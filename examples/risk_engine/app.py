@@ -11,14 +11,14 @@ from fastapi import Body, Depends, FastAPI, Header, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from risk_engine.errors import EXPECTED, DomainValidationError
+from risk_engine.errors import EXPECTED
 from risk_engine.events import Assessment, Event, EventId
 from risk_engine.limits import BodyLimit
 from risk_engine.problems import on_failure, on_http, on_invalid
+from risk_engine.tenants import LONGEST, tenant_in
 from risk_engine.wiring import Engine
 
 Running = Callable[[], AbstractAsyncContextManager[Engine]]
-LONGEST_TENANT = 128
 PROBLEMS = {status: {"description": what, "content": {"application/problem+json": {}}} for status, what in {
     400: "malformed", 404: "there is none", 409: "the same event is being worked on", 413: "too large",
     422: "not valid", 429: "over the tenant's limit", 500: "failed", 503: "cannot be done now", 504: "took too long",
@@ -32,22 +32,13 @@ async def engine_of(request: Request) -> Engine:  # a plain function would go th
 
 
 # The framework sees the header as it came, a character a byte; the description says what a tenant is.
-TENANT = {"maxLength": LONGEST_TENANT, "pattern": r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"}
-TenantHeader = Annotated[str, Header(min_length=1, max_length=4 * LONGEST_TENANT, json_schema_extra=TENANT)]
+TENANT = {"maxLength": LONGEST, "pattern": r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"}
+TenantHeader = Annotated[str, Header(min_length=1, max_length=4 * LONGEST, json_schema_extra=TENANT)]
 
 
 async def tenant_of(request: Request, x_tenant: TenantHeader) -> str:
     """The tenant, as the gateway in front says after it has authenticated the caller; UTF-8, 1 to 128 characters."""
-    if len(request.headers.getlist("X-Tenant")) > 1:  # which of them did the gateway set?
-        raise DomainValidationError("X-Tenant", "must be there once")
-    try:
-        tenant = x_tenant.encode("latin-1").decode()
-    except UnicodeError:
-        raise DomainValidationError("X-Tenant", "must be UTF-8") from None
-    if len(tenant) > LONGEST_TENANT or not tenant.isprintable():
-        raise DomainValidationError("X-Tenant", f"must be 1 to {LONGEST_TENANT} printable characters")
-    request.state.tenant = tenant
-    return tenant
+    return tenant_in(request.headers)
 
 
 Tenant = Annotated[str, Depends(tenant_of)]

@@ -19,6 +19,11 @@ AT_ONCE = 100
 BLOCK_MS = 200
 PAUSE = 0.5
 """Seconds until the server is asked again, after an error."""
+OUTAGE = (
+    redis.ConnectionError, redis.TimeoutError, redis.exceptions.ClusterDownError, redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+)  # fmt: skip
+"""What says nothing of the entry that was being handled."""
 
 
 class Handler(Protocol):
@@ -43,12 +48,17 @@ class Consumer:
     """Reads the partitions that it is assigned, and deletes what was handled: nothing is lost, some may come twice.
 
     The callbacks of a :class:`riskscale.PartitionGroup`. When a partition is revoked its reading has ended before the
-    next owner's begins; a replica that died leaves its unhandled entries to the next owner.
+    next owner's begins; a replica that died leaves its unhandled entries to the next owner. An entry whose handling
+    failed ``attempts`` times is put aside, and the next ones follow.
     """
 
-    def __init__(self, client: Any, keys: Keys, handler: Handler, metrics: MetricsCollector) -> None:
+    def __init__(self, client: Any, keys: Keys, handler: Handler, metrics: MetricsCollector, *, attempts: int) -> None:
         self._client, self._keys, self._handler, self._metrics = client, keys, handler, metrics
+        self._attempts = attempts
         self._reading: dict[int, asyncio.Task[None]] = {}
+        # Here and not in Redis: to count costs no round trip, and needs no server that takes writes. Another owner
+        # counts anew: each tries an entry that often. Only a stream's first entry can fail again and again.
+        self._failing: dict[str, tuple[bytes, int]] = {}
 
     @property
     def partitions(self) -> list[int]:
@@ -87,12 +97,31 @@ class Consumer:
             assessment = Assessment.model_validate_json(fields[b"assessment"])
         except (KeyError, ValidationError):
             log.warning("entry %r of %s is no assessment: it goes to %s", name, stream, self._keys.dead)
-            await self._client.xadd(self._keys.dead, {b"stream": stream.encode(), **fields})
+            await self._put_aside(stream, fields)
         else:
             redelivery = fields.get(b"redelivery") == b"1"
-            await self._handler.handle(assessment, redelivery=redelivery)
-            self._metrics.increment("risk_results_handled", redelivery="yes" if redelivery else "no")
+            try:
+                await self._handler.handle(assessment, redelivery=redelivery)
+            except OUTAGE:
+                raise
+            except Exception:
+                if (failures := self._count(stream, name)) < self._attempts:
+                    raise
+                # First: a server that takes no writes raises here, and the handler gets the entry again.
+                await self._put_aside(stream, fields)
+                log.exception("entry %r of %s failed %d times: it went to %s", name, stream, failures, self._keys.dead)
+            else:
+                self._metrics.increment("risk_results_handled", redelivery="yes" if redelivery else "no")
         await self._client.xdel(stream, name)
+
+    def _count(self, stream: str, name: bytes) -> int:
+        """How often the handling of this entry has failed, with this time."""
+        before, failures = self._failing.get(stream, (name, 0))
+        self._failing[stream] = name, failures + 1 if before == name else 1
+        return self._failing[stream][1]
+
+    async def _put_aside(self, stream: str, fields: Mapping[bytes, bytes]) -> None:
+        await self._client.xadd(self._keys.dead, {b"stream": stream.encode(), **fields})
 
 
 async def _whole(work: Coroutine[Any, Any, None]) -> None:

@@ -18,6 +18,8 @@ AGAIN = frozenset(
     {"OVERLOADED", "DEPENDENCY_OPEN", "MESSAGING_ERROR", "STORAGE_ERROR", "TIMEOUT", "LOCK_LOST", "in progress", "gone"}
 )
 """What is sent again under the same key."""
+ATTEMPTS = 10
+"""At an event, by a client that insists: its key makes that safe."""
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from risk_engine.driver import Driver, Tally
+from risk_engine.driver import ATTEMPTS, Driver, Tally
 from riskscale.testing import ServerProcess, free_port
 
 EXAMPLES = Path(__file__).resolve().parent.parent
@@ -117,7 +117,7 @@ async def load(urls: Sequence[str], tenants: int, events: int, at_once: int) -> 
         for tenant, event in waiting:
             await driver.send(tenant, event)
 
-    async with Driver(urls) as driver, asyncio.TaskGroup() as group:
+    async with Driver(urls, attempts=ATTEMPTS) as driver, asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(worker(driver))
     return driver.tally

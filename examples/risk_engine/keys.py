@@ -23,5 +23,5 @@ class Keys:
 
     @property
     def dead(self) -> str:
-        """Entries of those streams that are no results."""
+        """Entries of those streams that are no results, or could not be handled."""
         return f"{self.prefix}risk:dead"

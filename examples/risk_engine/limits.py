@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from risk_engine.errors import Failure, FailureClass
 from risk_engine.problems import problem
+from risk_engine.tenants import tenant_or_none
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -38,7 +41,7 @@ class BodyLimit:
             if len(body) > self._most:
                 refused, more = True, False
         if refused:
-            response = problem(TOO_LARGE, None, f"{self._most} bytes at the most")
+            response = problem(TOO_LARGE, tenant_or_none(Headers(scope=scope)), f"{self._most} bytes at the most")
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return

@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from risk_engine.errors import DomainValidationError, Failure, FailureClass, classify
+from risk_engine.tenants import tenant_or_none
 
 PROBLEM = "application/problem+json"
 
@@ -38,7 +39,7 @@ def problem(failure: Failure, tenant: str | None, detail: str = "", errors: Sequ
 async def on_failure(request: Request, error: Exception) -> Response:
     """Anything that the service raised."""
     errors = [{"field": error.field, "message": error.rule}] if isinstance(error, DomainValidationError) else []
-    return problem(classify(error), getattr(request.state, "tenant", None), errors=errors)
+    return problem(classify(error), tenant_or_none(request.headers), errors=errors)
 
 
 async def on_invalid(request: Request, error: Any) -> Response:
@@ -48,13 +49,13 @@ async def on_invalid(request: Request, error: Any) -> Response:
     errors = [{"field": _field(each["loc"]), "message": str(each["msg"])} for each in found]
     title = "the body is no JSON" if malformed else "the request is not valid"
     failure = Failure(FailureClass.VALIDATION_ERROR, 400 if malformed else 422, title)
-    return problem(failure, getattr(request.state, "tenant", None), errors=errors)
+    return problem(failure, tenant_or_none(request.headers), errors=errors)
 
 
 async def on_http(request: Request, error: Any) -> Response:
     """What the framework refuses: 404, 405 and the like."""
     kind = FailureClass.VALIDATION_ERROR if error.status_code < 500 else FailureClass.INTERNAL_ERROR
-    response = problem(Failure(kind, error.status_code, str(error.detail)), getattr(request.state, "tenant", None))
+    response = problem(Failure(kind, error.status_code, str(error.detail)), tenant_or_none(request.headers))
     response.headers.update(error.headers or {})
     return response
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from risk_engine.driver import Driver, Tally
+from risk_engine.driver import ATTEMPTS, Driver, Tally
 from risk_engine.fleet import Replica, fleet
 from riskscale.testing import ServerProcess
 
@@ -61,7 +61,7 @@ def event_of(number: int, request: Request) -> dict[str, Any]:
 async def replay(urls: Sequence[str], requests: Sequence[Request], speed: float) -> tuple[Tally, list[tuple[str, str]]]:
     """Send them on the log's clock, ``speed`` times as fast; what became of them, and which accepted ones are lost."""
     places = asyncio.Semaphore(MOST_AT_ONCE)
-    async with Driver(urls, attempts=10) as driver:
+    async with Driver(urls, attempts=ATTEMPTS) as driver:
 
         async def send(number: int, request: Request) -> None:
             try:

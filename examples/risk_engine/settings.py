@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     open_seconds: float = Field(default=5.0, gt=0, le=3600)
     partitions: int = Field(default=8, ge=1, le=1024)
     consume: bool = Field(default=True, description="False: the results are left to other replicas")
+    handle_attempts: int = Field(default=10, ge=1, le=1_000_000, description="at a result, until it is put aside")
     max_body: int = Field(default=16_384, ge=256, le=10_000_000, description="bytes of a request")
     report_seconds: float = Field(default=5.0, ge=0.05, le=600, description="between two reports to the fleet")
     scale_to: int = Field(default=0, ge=0, le=1000, description="most replicas that the leader orders; 0: it does not")

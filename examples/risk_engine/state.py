@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,7 +51,7 @@ class StateStore(Protocol):
     """Refuses whoever comes with an older fence than the newest that has come: StateConflictError."""
 
     async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
-        """What was done of it before, or a new state; from now on older fences are refused."""
+        """What was done of it before, or a new state, which is kept: its id is taken, and older fences are refused."""
         ...
 
     async def save(self, state: WorkflowState) -> None: ...
@@ -86,9 +86,10 @@ FENCED_WRITE = """
 local newest = redis.call('HGET', KEYS[1], 'fence')
 if newest and tonumber(newest) > tonumber(ARGV[1]) then return { 0, '' } end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1])
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[2]) end
+local before = redis.call('HGET', KEYS[1], 'state')
+if ARGV[4] == 'save' or not before then redis.call('HSET', KEYS[1], 'state', ARGV[2]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return { 1, redis.call('HGET', KEYS[1], 'state') or '' }
+return { 1, before or '' }
 """
 
 
@@ -101,20 +102,22 @@ class RedisStateStore:
         self._write = client.register_script(FENCED_WRITE)
 
     async def claim(self, tenant: str, event: Event, fence: int) -> WorkflowState:
-        found = await self._fenced(tenant, event.event_id, fence, "")
-        kept = WorkflowState.model_validate_json(found, context=KEPT) if found else None
-        return kept.after(fence=fence) if kept else WorkflowState(tenant_id=tenant, event=event, fence=fence)
+        new = WorkflowState(tenant_id=tenant, event=event, fence=fence)
+        found = await self._fenced(new, "claim")
+        return WorkflowState.model_validate_json(found, context=KEPT).after(fence=fence) if found else new
 
     async def save(self, state: WorkflowState) -> None:
-        await self._fenced(state.tenant_id, state.event.event_id, state.fence, state.model_dump_json())
+        await self._fenced(state, "save")
 
     async def get(self, tenant: str, event_id: str) -> WorkflowState | None:
         found = await self._client.hget(self._keys.of(tenant, "workflow", event_id), "state")
         return WorkflowState.model_validate_json(found, context=KEPT) if found else None
 
-    async def _fenced(self, tenant: str, event_id: str, fence: int, state: str) -> bytes:
-        name = self._keys.of(tenant, "workflow", event_id)
-        written, found = await self._write(keys=[name], args=[fence, state, self._keep_ms])
+    async def _fenced(self, state: WorkflowState, verb: Literal["claim", "save"]) -> bytes:
+        """What was there before; a claim leaves that as it is."""
+        name = self._keys.of(state.tenant_id, "workflow", state.event.event_id)
+        args = [state.fence, state.model_dump_json(), self._keep_ms, verb]
+        written, before = await self._write(keys=[name], args=args)
         if not written:
-            raise StateConflictError(event_id)
-        return bytes(found)
+            raise StateConflictError(state.event.event_id)
+        return bytes(before)

@@ -158,7 +158,7 @@ async def running(
             policy = AutoScalingPolicy(max_replicas=settings.scale_to, hold_while_open=True)
             await stack.enter_async_context(scaling(hub, policy, fleet, breakers, 3 * settings.report_seconds))
 
-        consumer = Consumer(client, keys, handler or Cases(client, keys), metrics)
+        consumer = Consumer(client, keys, handler or Cases(client, keys), metrics, attempts=settings.handle_attempts)
         group = PartitionGroup(
             hub, "risk-results", settings.partitions, PARTITION_TTL, address=settings.replica,
             on_assigned=consumer.on_assigned, on_revoked=consumer.on_revoked,
@@ -215,7 +215,14 @@ async def scaling(
         log.warning("%s (term %d): %s", order.action.name, order.fence, order.reason)
 
     controller = ScalingController(hub, policy, fleet, apply, interval=every, cooldown=60, breakers=breakers)
-    task = asyncio.create_task(controller.run())
+
+    async def run() -> None:
+        try:
+            await controller.run()
+        except Exception:  # now, and not when the task is collected; also where it fails to resign
+            log.exception("nobody here scales the fleet any more")
+
+    task = asyncio.create_task(run())
     try:
         yield
     finally:

@@ -66,6 +66,7 @@ async def test_a_tenant_that_is_named_twice_is_nobody(api: httpx.AsyncClient) ->
     for response in (sent, await api.get("/events/e-1", headers=twice)):
         assert response.status_code == 422
         assert response.json()["errors"] == [{"field": "X-Tenant", "message": "must be there once"}]
+        assert response.json()["tenant_id"] is None
 
 
 async def test_the_same_amount_is_the_same_event_however_it_is_written(api: httpx.AsyncClient) -> None:
@@ -153,6 +154,7 @@ async def test_a_malformed_request_is_the_callers_fault(
     response = await api.post("/events", **request_)
     assert (response.status_code, response.headers["Content-Type"]) == (status, "application/problem+json")
     assert response.json()["class"] == "VALIDATION_ERROR"
+    assert response.json()["tenant_id"] == ("acme" if request_.get("headers", {}).get("X-Tenant") == "acme" else None)
     assert word in response.text
 
 
@@ -162,15 +164,18 @@ async def test_a_body_without_a_length_is_bounded_as_well(api: httpx.AsyncClient
             yield b"x" * 500
 
     response = await api.post("/events", content=endless(), headers=ACME)
-    assert response.status_code == 413
+    assert (response.status_code, response.json()["tenant_id"]) == (413, "acme")
 
 
 async def test_what_is_not_there(api: httpx.AsyncClient) -> None:
     for method, path, status in [
         ("GET", "/events/none", 404), ("GET", "/nowhere", 404), ("DELETE", "/events", 405), ("GET", "/health/x", 404),
     ]:  # fmt: skip
-        response = await api.request(method, path, headers=ACME)
-        assert (response.status_code, response.headers["Content-Type"]) == (status, "application/problem+json")
+        for tenant, named in [("acmé", "acmé"), ("a" * 129, None), ("", None)]:
+            response = await api.request(method, path, headers={b"X-Tenant": tenant.encode()})
+            assert response.headers["Content-Type"] == "application/problem+json"
+            invalid = named is None and path == "/events/none"
+            assert (response.status_code, response.json()["tenant_id"]) == (422 if invalid else status, named)
 
 
 async def test_health_and_metrics(api: httpx.AsyncClient, engine: Engine) -> None:

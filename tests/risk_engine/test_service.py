@@ -22,7 +22,7 @@ from risk_engine.errors import (
 )
 from risk_engine.keys import Keys
 from risk_engine.service import Protected
-from risk_engine.state import RedisStateStore, Step
+from risk_engine.state import InMemoryStateStore, RedisStateStore, Step
 
 import riskscale
 from riskscale import BulkheadExecutor, CircuitBreaker, Hub, IdempotencyGuard, Limit, RateLimiter
@@ -124,6 +124,40 @@ async def test_another_event_under_the_same_key_or_id_is_refused(hub: Hub) -> No
         assert (classify(caught.value).kind, classify(caught.value).status) == (FailureClass.WORKFLOW_ERROR, 422)
     assert not (await fakes.service.create_event("globex", event("e-1", amount="13"), "key-1")).replayed
     assert [assessment.tenant_id for assessment, _ in fakes.publisher.messages] == ["acme", "globex"]
+
+
+@pytest.mark.parametrize("kept", ["memory", "redis"])
+async def test_an_event_that_was_not_scored_has_its_id_already(
+    hub: Hub, service_client: Any, prefix: str, kept: str
+) -> None:
+    async def fails() -> None:
+        raise RuntimeError("no")
+
+    async def works() -> None: ...
+
+    store = InMemoryStateStore() if kept == "memory" else RedisStateStore(service_client, Keys(prefix))
+    fakes = Fakes(protection=protected(hub), store=store, model=(model := FlakyModel(fails)))
+    payment = event()
+    with pytest.raises(ModelFailureError):
+        await fakes.service.create_event("acme", payment, "key-1")
+    assert await fakes.service.find("acme", "e-1") is None, "there is no assessment yet"
+    model.trouble = works
+    with pytest.raises(IdempotencyConflictError) as caught:
+        await fakes.service.create_event("acme", event(amount="13"), "key-2")
+    assert (classify(caught.value).kind, classify(caught.value).status) == (FailureClass.WORKFLOW_ERROR, 422)
+    await fakes.service.create_event("acme", payment, "key-3")
+    assert [assessment.event_id for assessment, _ in fakes.publisher.messages] == ["e-1"]
+    state = await store.get("acme", "e-1")
+    assert state is not None and state.event == payment
+
+
+async def test_a_state_of_which_only_the_fence_is_known_is_completed(service_client: Any, prefix: str) -> None:
+    """A replica of the release before claimed it."""
+    store, keys = RedisStateStore(service_client, Keys(prefix)), Keys(prefix)
+    await service_client.hset(keys.of("acme", "workflow", "e-1"), "fence", 7)
+    state = await store.claim("acme", event(), 8)
+    assert (state.step, state.fence) == (Step.RECEIVED, 8)
+    assert await store.get("acme", "e-1") == state
 
 
 async def test_who_comes_while_it_is_worked_on_is_told_to_wait(hub: Hub) -> None:
