@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -89,6 +90,7 @@ class Event(BaseModel):
         """Microseconds since 1970."""
         return (self.timestamp - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
+    @cached_property
     def fingerprint(self) -> bytes:
         """The same for the same event, however its JSON was written."""
         return self.model_dump_json().encode()

@@ -86,7 +86,7 @@ class Protected:
 
     async def once(self, tenant: str, key: str, event: Event, work: Work) -> bytes:
         try:
-            return await self.guard.run(tenant, key, event.fingerprint(), lambda _: work(), wait=self.wait_seconds)
+            return await self.guard.run(tenant, key, event.fingerprint, lambda _: work(), wait=self.wait_seconds)
         except IdempotencyConflict as error:
             if error.reason == "in_progress":
                 raise InProgressError(str(error), error.retry_after) from error
@@ -174,6 +174,6 @@ class EventService:
     async def _assess(self, tenant: str, event: Event) -> bytes:
         async with self.protection.alone(tenant, event.event_id) as held:
             state = await self.store.claim(tenant, event, held.fence)
-            same_event(state, event.fingerprint())
+            same_event(state, event.fingerprint)
             state = await self.workflow.run(state)
         return state.result.model_dump_json().encode()

@@ -86,10 +86,10 @@ FENCED_WRITE = """
 local newest = redis.call('HGET', KEYS[1], 'fence')
 if newest and tonumber(newest) > tonumber(ARGV[1]) then return { 0, '' } end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1])
-local before = redis.call('HGET', KEYS[1], 'state')
-if ARGV[4] == 'save' or not before then redis.call('HSET', KEYS[1], 'state', ARGV[2]) end
+local before = ARGV[4] == 'claim' and redis.call('HGET', KEYS[1], 'state') or ''
+if before == '' then redis.call('HSET', KEYS[1], 'state', ARGV[2]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return { 1, before or '' }
+return { 1, before }
 """
 
 
@@ -114,7 +114,7 @@ class RedisStateStore:
         return WorkflowState.model_validate_json(found, context=KEPT) if found else None
 
     async def _fenced(self, state: WorkflowState, verb: Literal["claim", "save"]) -> bytes:
-        """What was there before; a claim leaves that as it is."""
+        """What a claim found there, and left as it is."""
         name = self._keys.of(state.tenant_id, "workflow", state.event.event_id)
         args = [state.fence, state.model_dump_json(), self._keep_ms, verb]
         written, before = await self._write(keys=[name], args=args)

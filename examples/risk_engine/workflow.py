@@ -138,5 +138,5 @@ class RiskWorkflow:
 
 def same_event(state: WorkflowState, event_json: bytes) -> None:
     """IdempotencyConflictError where the state is of another event of the same name."""
-    if state.event.fingerprint() != event_json:
+    if state.event.fingerprint != event_json:
         raise IdempotencyConflictError(f"event {state.event.event_id!r} is another one already")
