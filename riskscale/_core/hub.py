@@ -47,6 +47,9 @@ class Hub(BaseHub):
     Raises:
         ArgumentError: an argument is malformed, or the client is a blocking one (use ``riskscale.sync.Hub``).
 
+    Calls that tasks make in one turn of the event loop travel in one pipeline, in the context (:mod:`contextvars`) of
+    the first of them; each succeeds or fails by itself, but they share a connection and its loss.
+
     It belongs to the event loop that first uses it and to its process; elsewhere it raises StateError. After
     ``aclose()`` calls raise HubClosed.
     """
@@ -65,7 +68,7 @@ class Hub(BaseHub):
     ) -> None:
         super().__init__(client, key_prefix, clock, metrics, timeout, max_in_flight)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sender = Sender(client, self.is_cluster, self.max_in_flight, self.timeout, self.spawn)
+        self._sender = Sender(client, self.is_cluster, self.max_in_flight, self.timeout)
         self.mailbox = Mailbox(client, self.root, self.is_cluster)
         self._closing = False
         self._quiet = asyncio.Event()
@@ -227,7 +230,7 @@ class Hub(BaseHub):
     async def ask(self, call: Call[T]) -> T:
         """:meth:`run` for those who have entered, also while the hub closes."""
         self._check()
-        return await self._sender.now(call, self._words(call))
+        return await self._sender.now(call, self._words(call), self.spawn)
 
     async def _perform(self, step: Step, state: _Driven) -> Any:
         match step:
@@ -249,7 +252,7 @@ class Hub(BaseHub):
         if self._closing and not step.last:
             raise HubClosed
         self._check()
-        answer, carrier = self._sender.soon(step.call, self._words(step.call), step.replicas)
+        answer, carrier = self._sender.soon(step.call, self._words(step.call), self.spawn, step.replicas)
         timer = None if step.budget is None else answer.get_loop().call_later(step.budget, _give_up, answer)
         under_way.append(carrier)
         try:

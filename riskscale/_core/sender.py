@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from riskscale._core.base import first_error, is_noscript, own, raise_translated, sent_with_wait
 from riskscale._core.call import Call
@@ -14,77 +14,136 @@ from riskscale.errors import HubClosed
 
 T = TypeVar("T")
 Words: TypeAlias = tuple[Any, ...]
-Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 Replicas: TypeAlias = tuple[int, float]
-Asked: TypeAlias = tuple[Call[Any], Words, "asyncio.Future[Any]"]
+Carrier: TypeAlias = "asyncio.Task[None]"
 
 MOST = 32
 """Calls of one pipeline: the server does nothing else meanwhile."""
 
 
+class Spawn(Protocol):
+    """How the hub makes a task that it waits for when it closes."""
+
+    def __call__(self, work: Coroutine[Any, Any, None], /) -> Carrier: ...
+
+
+class Ask:
+    """One call, and who waits for its result. One that may ``be_left`` is not sent when nobody waits any more."""
+
+    __slots__ = ("answer", "call", "may_be_left", "replicas", "words")
+
+    def __init__(self, call: Call[Any], words: Words, replicas: Replicas | None = None, *, may_be_left: bool) -> None:
+        self.call, self.words, self.replicas, self.may_be_left = call, words, replicas, may_be_left
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody would miss it."""
+        return self.may_be_left and self.answer.done()
+
+    def tell(self, reply: Any) -> None:
+        """Read the reply, also where nobody waits any more: whoever cleans up asks the call what became of it."""
+        try:
+            if isinstance(reply, Exception):
+                raise_translated(reply)
+            decode = self.call.decode
+            result = decode(reply) if self.replicas is None else (decode(reply[0]), reply[1])
+        except Exception as error:
+            self.fail(error)
+        else:
+            if not self.answer.done():
+                self.answer.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Tell whoever still waits."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
 class Sender:
     """The calls of one hub. ``timeout`` is the seconds that one may take, waiting for its turn included."""
 
-    def __init__(self, client: Any, is_cluster: bool, max_in_flight: int, timeout: float | None, spawn: Spawn) -> None:
-        self._client, self._timeout, self._spawn = client, timeout, spawn
+    def __init__(self, client: Any, is_cluster: bool, max_in_flight: int, timeout: float | None) -> None:
+        self._client, self._timeout = client, timeout
         self._slots = asyncio.Semaphore(max_in_flight)
         # A cluster's pipeline is none: its client sends what is for one node after what is for another.
         self._most = MOST if not is_cluster and callable(getattr(client, "pipeline", None)) else 1
-        self._asked: list[Asked] = []
-        self._carrier: asyncio.Task[None] | None = None
+        self._asks: list[Ask] = []
+        """Those that are about to leave, by this carrier."""
+        self._carrier: Carrier | None = None
 
     async def ping(self) -> None:
         """PING, in its turn."""
         await self._in_turn(self._client.ping)
 
-    async def now(self, call: Call[T], words: Words) -> T:
+    async def now(self, call: Call[T], words: Words, spawn: Spawn) -> T:
         """The result of a call that leaves at once, alone and cut short with its caller; or with others that are about
-        to leave."""
-        if self._carrier is not None:
-            return await self.soon(call, words)[0]
-        return call.decode(await self._in_turn(partial(self._one, call, words)))
+        to leave, unless its caller gives up before."""
+        if self._carrier is None:
+            return call.decode(await self._in_turn(partial(self._one, call, words)))
+        ask = Ask(call, words, may_be_left=True)
+        self._board(ask, spawn)
+        result: T = await ask.answer
+        return result
 
     def soon(
-        self, call: Call[T], words: Words, replicas: Replicas | None = None
-    ) -> tuple[asyncio.Future[T], asyncio.Task[None]]:
+        self, call: Call[T], words: Words, spawn: Spawn, replicas: Replicas | None = None
+    ) -> tuple[asyncio.Future[T], Carrier]:
         """At the next turn of the loop, with all that are asked for until then: the result, and the task that brings
         it. That one goes on when nobody waits for the result any more.
 
         With ``replicas`` the call travels alone, a WAIT behind it, and the result is what it gave and how many replicas
         have it.
         """
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        if replicas is not None:
-            return answer, self._start([(call, words, answer)], replicas)
-        if self._carrier is None:
-            self._asked = []
-            self._carrier = self._start(self._asked)
-        carrier = self._carrier
-        self._asked.append((call, words, answer))
-        if len(self._asked) == self._most:
-            self._carrier = None
-        return answer, carrier
+        ask = Ask(call, words, replicas, may_be_left=False)
+        return ask.answer, self._board(ask, spawn) if replicas is None else self._start([ask], spawn)
 
-    def _start(self, asked: list[Asked], replicas: Replicas | None = None) -> asyncio.Task[None]:
-        carrier = self._spawn(self._carry(asked, replicas))
-        carrier.add_done_callback(partial(_left, asked))
+    def _board(self, ask: Ask, spawn: Spawn) -> Carrier:
+        carrier = self._carrier
+        if carrier is None or carrier.cancelling():  # one that is cancelled before its first step never takes it
+            asks = self._asks = [ask]
+            carrier = self._start(asks, spawn)
+            if self._asks is asks:  # else an eager task has left already
+                self._carrier = carrier
+        else:
+            self._asks.append(ask)
+        if len(self._asks) == self._most:
+            self._leave()
         return carrier
 
-    async def _carry(self, asked: list[Asked], replicas: Replicas | None) -> None:
-        if self._asked is asked:  # who comes from now on travels with the next
-            self._carrier = None
-        try:
-            replies = await self._in_turn(partial(self._sent, asked, replicas))
-        except Exception as error:
-            replies = [error] if len(asked) == 1 else [own(error) for _ in asked]
-        for (call, _, answer), reply in zip(asked, replies, strict=True):
-            _tell(answer, call, reply, replicas)
+    def _leave(self) -> None:
+        """Who comes from now on travels with the next."""
+        self._carrier, self._asks = None, []
 
-    async def _sent(self, asked: list[Asked], replicas: Replicas | None) -> list[Any]:
-        call, words, _ = asked[0]
-        if replicas is not None:
-            return [await self._one_and_wait(call, words, replicas)]
-        return [await self._one(call, words)] if len(asked) == 1 else await self._together(asked)
+    def _start(self, asks: list[Ask], spawn: Spawn) -> Carrier:
+        carrier = spawn(self._carry(asks))
+        carrier.add_done_callback(partial(self._ended, asks))
+        return carrier
+
+    def _ended(self, asks: list[Ask], carrier: Carrier) -> None:
+        """Nobody waits for ever, whatever ended it."""
+        if self._asks is asks:  # it was cancelled before its first step
+            self._leave()
+        error = HubClosed() if carrier.cancelled() else carrier.exception() or HubClosed()
+        for ask in asks:
+            ask.fail(error if isinstance(error, Exception) else HubClosed())
+
+    async def _carry(self, asks: list[Ask]) -> None:
+        if self._asks is asks:
+            self._leave()
+        try:
+            await self._in_turn(partial(self._deliver, asks))
+        except Exception as error:
+            _fail_all(asks, error)
+
+    async def _deliver(self, asks: list[Ask]) -> None:
+        asks = [ask for ask in asks if not ask.is_left]
+        if len(asks) > 1:
+            await self._together(asks)
+            return
+        for ask in asks:
+            send = self._one if ask.replicas is None else partial(self._one_and_wait, replicas=ask.replicas)
+            ask.tell(await send(ask.call, ask.words))
 
     async def _in_turn(self, send: Callable[[], Awaitable[T]]) -> T:
         if self._timeout is None:
@@ -119,18 +178,18 @@ class Sender:
         async with self._client.pipeline(transaction=False) as pipeline:
             return first_error(await sent_with_wait(pipeline, words, replicas))
 
-    async def _together(self, asked: Sequence[Asked]) -> list[Any]:
-        """The reply to each, or its error."""
-        replies = await self._piped([(*_heads(call)[0], *words) for call, words, _ in asked])
-        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, Exception) and is_noscript(reply)]
+    async def _together(self, asks: Sequence[Ask]) -> None:
+        replies = await self._piped([(*_heads(ask.call)[0], *ask.words) for ask in asks])
+        unknown = []
+        for ask, reply in zip(asks, replies, strict=True):
+            if isinstance(reply, Exception) and is_noscript(reply):
+                unknown.append(ask)
+            else:  # before anything can go wrong with the others
+                ask.tell(reply)
         if unknown:
-            try:
-                again = await self._piped([(*_heads(asked[at][0])[1], *asked[at][1]) for at in unknown])
-            except Exception as error:  # those that were answered have their answer
-                again = [own(error) for _ in unknown]
-            for at, reply in zip(unknown, again, strict=True):
-                replies[at] = reply
-        return replies
+            replies = await self._piped([(*_heads(ask.call)[1], *ask.words) for ask in unknown])
+            for ask, reply in zip(unknown, replies, strict=True):
+                ask.tell(reply)
 
     async def _piped(self, commands: Sequence[Words]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -145,22 +204,7 @@ def _heads(call: Call[Any]) -> tuple[tuple[str, str], tuple[str, bytes]]:
     return ("EVALSHA", each.sha), ("EVAL", each.text)
 
 
-def _tell(answer: asyncio.Future[Any], call: Call[Any], reply: Any, replicas: Replicas | None) -> None:
-    """Read the reply, also where nobody waits any more: whoever cleans up asks the call what became of it."""
-    try:
-        if isinstance(reply, Exception):
-            raise_translated(reply)
-        result = call.decode(reply) if replicas is None else (call.decode(reply[0]), reply[1])
-    except Exception as error:
-        if not answer.done():
-            answer.set_exception(error)
-    else:
-        if not answer.done():
-            answer.set_result(result)
-
-
-def _left(asked: Sequence[Asked], _: asyncio.Task[None]) -> None:
-    """The carrier was cancelled, perhaps before its first step: the hub has closed."""
-    for _call, _words, answer in asked:
-        if not answer.done():
-            answer.set_exception(HubClosed())
+def _fail_all(asks: Iterable[Ask], error: Exception) -> None:
+    waiting = [ask for ask in asks if not ask.answer.done()]
+    for ask in waiting:
+        ask.fail(error if len(waiting) == 1 else own(error))

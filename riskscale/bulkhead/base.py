@@ -15,8 +15,6 @@ from riskscale.bulkhead.gate import Gate, Ticket
 from riskscale.errors import AcquireTimeout, ArgumentError, BulkheadFull, StateError
 from riskscale.typing import MetricsCollector
 
-GAUGES = "bulkhead_running", "bulkhead_waiting", "bulkhead_limit"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkheadStatus:
@@ -40,8 +38,9 @@ class BulkheadStatus:
         """As the gauges ``bulkhead_running``, ``bulkhead_waiting`` and ``bulkhead_limit``; ``shared`` is yes where they
         are of all processes, so that nobody adds them up."""
         if meter is not None:
-            for gauge, value in zip(GAUGES, (self.running, self.waiting, self.max_concurrent), strict=True):
-                meter.gauge(gauge, value, bulkhead=self.name, shared=shared)
+            meter.gauge("bulkhead_running", self.running, bulkhead=self.name, shared=shared)
+            meter.gauge("bulkhead_waiting", self.waiting, bulkhead=self.name, shared=shared)
+            meter.gauge("bulkhead_limit", self.max_concurrent, bulkhead=self.name, shared=shared)
 
 
 class BaseExecutor:
@@ -68,7 +67,6 @@ class BaseExecutor:
             queued = integer(tenant_queued, "tenant_queued", 0, max_queued)
         self._gate = Gate(self._name, max_concurrent, max_queued, concurrent, queued)
         self._meter = Meter.of(metrics)
-        self._told = [-1, -1, -1]
         self._monotonic = time.monotonic
         self._closed = False
 
@@ -106,7 +104,8 @@ class BaseExecutor:
             if self._meter is not None:
                 self._meter.increment("bulkhead_rejected", bulkhead=self._name)
             raise
-        self._tell()
+        if self._meter is not None:
+            self.status().tell(self._meter)
         return ticket
 
     def _leave(self, ticket: Ticket, began: float | None, failure: BaseException | None) -> list[Ticket]:
@@ -114,17 +113,9 @@ class BaseExecutor:
         tells = failure is None or isinstance(failure, TimeoutError)  # how long calls take; other errors come early
         took = self._monotonic() - began if tells and began is not None else None
         started = self._gate.leave(ticket, took)
-        self._tell()
-        return started
-
-    def _tell(self) -> None:
-        """The gauges that have changed."""
         if self._meter is not None:
-            now = [self.running, self.waiting, self._gate.limit]
-            for at, gauge in enumerate(GAUGES):
-                if now[at] != self._told[at]:
-                    self._meter.gauge(gauge, now[at], bulkhead=self._name, shared="no")
-            self._told = now
+            self.status().tell(self._meter)
+        return started
 
     def _waited(self, seconds: float) -> None:
         if self._meter is not None:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AsyncContextDecorator
 from typing import Any
 
 from riskscale._core.call import Flow
@@ -157,20 +157,25 @@ class Lease(BaseLease):
             log.exception("on_lost of %r failed", self.name)
 
 
-class Hold:
-    """``async with``: what is acquired at its beginning is released at its end. To be entered once."""
+class Hold(AsyncContextDecorator):
+    """``async with``, or a decorator: what is acquired at the beginning is released at the end. One block each."""
 
-    __slots__ = ("_acquire", "_lease")
-
-    def __init__(self, acquire: Callable[[], Awaitable[Lease]]) -> None:
-        self._acquire = acquire
+    def __init__(self, name: str, acquire: Callable[[], Awaitable[Lease]]) -> None:
+        self._name, self._acquire = name, acquire
+        self._is_entered = False
 
     async def __aenter__(self) -> Lease:
+        if self._is_entered:
+            raise StateError(f"{self._name!r} is held for one block: ask for another hold()")
+        self._is_entered = True
         self._lease = await self._acquire()
         return await self._lease.__aenter__()
 
     async def __aexit__(self, *error: Any) -> None:
         await self._lease.__aexit__(*error)
+
+    def _recreate_cm(self) -> Hold:
+        return Hold(self._name, self._acquire)
 
 
 class Leased:
@@ -208,10 +213,10 @@ class Leased:
         """
         return await self._hub.drive(self._acquire(None if timeout is None else seconds(timeout, "timeout")))
 
-    def hold(self, timeout: Duration | None = None) -> AbstractAsyncContextManager[Lease]:
+    def hold(self, timeout: Duration | None = None) -> Hold:
         """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
         limit = self._wait if timeout is None else seconds(timeout, "timeout")
-        return Hold(lambda: self._acquired(self._acquire(limit), limit))
+        return Hold(self._name, lambda: self._acquired(self._acquire(limit), limit))
 
     async def __aenter__(self) -> Lease:
         task = asyncio.current_task()

@@ -141,10 +141,10 @@ class Kind:
         return batch
 
     async def _decide(self, batch: list[Ask]) -> None:
+        asks, first = tuple(batch), 0
         try:
-            self._observe(sum([len(ask.items) for ask in batch]))
-            numbers = await self._hub.ask(_together(batch))
-            asks, first = tuple(batch), 0
+            self._observe(sum([len(ask.items) for ask in asks]))
+            numbers = await self._hub.ask(_together(asks))
             if len(asks) == 1:  # who asks again at once finds nothing under way, and goes by itself
                 self._over(batch)
             for ask in asks:
@@ -152,7 +152,7 @@ class Kind:
                     ask.answer.set_result(ask.plan.decided(numbers, ask.items, first))
                 first += len(ask.items)
         except Exception as error:
-            _refuse(batch, error)
+            _refuse(asks, error)
 
     def _ended(self, batch: list[Ask], task: asyncio.Task[None]) -> None:
         if task.cancelled():  # perhaps before its first step

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Unpack
 
 from riskscale._core.call import Flow
@@ -42,10 +41,10 @@ class Weighted(Leased):
         """
         return await self._hub.drive(self._acquire(None if timeout is None else seconds(timeout, "timeout"), weight))
 
-    def hold(self, timeout: Duration | None = None, *, weight: int = 1) -> AbstractAsyncContextManager[Lease]:
+    def hold(self, timeout: Duration | None = None, *, weight: int = 1) -> Hold:
         """Hold it for one block; AcquireTimeout after ``timeout`` seconds (None: its ``wait``)."""
         limit = self._wait if timeout is None else seconds(timeout, "timeout")
-        return Hold(lambda: self._acquired(self._acquire(limit, weight), limit))
+        return Hold(self._name, lambda: self._acquired(self._acquire(limit, weight), limit))
 
     async def inspect(self, most: int = 100) -> SemaphoreInfo:
         """Who holds how much, and who waits: the first ``most`` (0 to 1000) of each. Changes nothing."""

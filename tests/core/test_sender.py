@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -158,6 +161,81 @@ async def test_a_hub_that_closes_leaves_nobody_waiting(hub: Hub, monkeypatch: py
     for task in (*asked, *late):
         with pytest.raises(HubClosed):
             await asyncio.wait_for(task, PATIENCE)
+
+
+async def test_a_task_that_was_cancelled_before_it_began_carries_nobody(hub: Hub, wire: Wire) -> None:
+    """As at the end of asyncio.run(), which cancels all tasks, while others still release what they hold."""
+    held = await Lock(hub, "held", ttl=60).acquire()
+    asked = asyncio.create_task(Lock(hub, "job", ttl=60).acquire())
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    assert held is not None
+    await asyncio.wait_for(held.release(), PATIENCE)
+    await asyncio.wait({asked})
+    assert asked.cancelled()
+    assert await asyncio.wait_for(Lock(hub, "held", ttl=60).acquire(timeout=0), PATIENCE)
+
+
+async def test_a_task_that_begins_at_once_carries_what_it_was_made_for(hub: Hub, wire: Wire) -> None:
+    """As by asyncio.eager_task_factory."""
+    spawn = hub.spawn
+
+    @types.coroutine
+    def resumed(work: Any, future: Any) -> Iterator[Any]:
+        with contextlib.suppress(StopIteration):
+            while True:
+                yield future
+                future = work.send(None)
+
+    hub.spawn = lambda work: spawn(resumed(work, work.send(None)))  # type: ignore[method-assign, assignment, arg-type]
+    leases = await asyncio.wait_for(acquired(locks(hub, 3)), PATIENCE)
+    assert all(isinstance(each, Lease) for each in leases)
+
+
+async def test_a_hit_that_was_given_up_before_it_left_is_not_charged(
+    connect: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, gate = connect(), asyncio.Event()
+    monkeypatch.setattr(client, "ping", gate.wait)
+    async with Hub(client, key_prefix=prefix, max_in_flight=1) as hub:
+        limiter = RateLimiter(hub, Limit(9, per=60), coalesce=False)
+        pinging = asyncio.create_task(hub.ping())
+        await asyncio.sleep(0)
+        lock = asyncio.create_task(Lock(hub, "job", ttl=60).acquire())
+        hit = asyncio.create_task(limiter.hit("a"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        hit.cancel()
+        gate.set()
+        await asyncio.wait({pinging, lock, hit})
+        assert hit.cancelled() and lock.result() and (await limiter.peek("a")).remaining == 9
+
+
+@pytest.mark.owns_server
+async def test_what_is_known_stays_known_when_the_rest_goes_wrong(
+    hub: Hub, wire: Wire, raw_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that the server does not know is sent again, and that time the connection is lost."""
+    raw_client.script_flush()
+    await hub.preload(["lock.acquire"])
+    pipeline, guard = hub.client.pipeline, IdempotencyGuard(hub)
+
+    def once(**options: Any) -> Any:
+        wire.error = redis.ConnectionError("gone") if wire.sent else None
+        return pipeline(**options)
+
+    monkeypatch.setattr(hub.client, "pipeline", once)
+    lease, claim = await asyncio.gather(
+        Lock(hub, "job", ttl=60).acquire(), guard.begin("tenant", "key", "x"), return_exceptions=True
+    )
+    assert isinstance(lease, Lease) and isinstance(claim, redis.ConnectionError)
+
+
+async def test_a_hub_that_rests_keeps_nothing_of_what_it_sent(hub: Hub, wire: Wire) -> None:
+    await acquired(locks(hub, 3))
+    await asyncio.sleep(0)
+    assert not hub._sender._asks and hub._sender._carrier is None
 
 
 @pytest.mark.server

@@ -18,12 +18,15 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from riskscale._core.call import text
+import riskscale
+from riskscale._core.call import Call, text
 from riskscale._core.scripts import names, script
 from tests.history.history import SECOND
 
 ATTEMPT: contextvars.ContextVar[int | None] = contextvars.ContextVar("attempt", default=None)
-SENDING: contextvars.ContextVar[Sending | None] = contextvars.ContextVar("sending", default=None)
+ATTEMPTS: dict[str, int | None] = {}
+"""By token: what travels in one pipeline is sent in the context of the first who asked."""
+SENDING: contextvars.ContextVar[tuple[Sending, ...]] = contextvars.ContextVar("sending", default=())
 NAME_IN_KEY = re.compile(r"\{(.*)\}")
 OPS = {"lock.acquire": "acquire", "lock.renew": "renew", "lock.release": "release"}
 BY_SCRIPT = {key: name for name in names() for key in (script(name).sha, script(name).text)}
@@ -76,8 +79,9 @@ class Sending:
             for item, name in enumerate(locks)
         ]
         box = args[2] if op == "acquire" else ""
-        journal.say("call", id=self._number, op=op, of=of, box=box, attempt=ATTEMPT.get())
-        SENDING.set(self)
+        attempt = ATTEMPTS.get(args[0], ATTEMPT.get())
+        journal.say("call", id=self._number, op=op, of=of, box=box, attempt=attempt)
+        SENDING.set((self,))
 
     def replied(self, reply: Sequence[int]) -> None:
         """It has its reply."""
@@ -99,8 +103,7 @@ def _name(key: bytes | str) -> str:
 
 
 def _again() -> None:
-    sending = SENDING.get()
-    if sending is not None:
+    for sending in SENDING.get():
         sending.tries += 1
 
 
@@ -167,6 +170,11 @@ class AsyncRecorded(redis.asyncio.Redis):
     async def eval(self, script: Any, numkeys: int, *words: Any) -> Any:
         return await self._record(script, super().eval, numkeys, *words)
 
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> RecordedPipeline:
+        pipeline = RecordedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.journal = self.journal
+        return pipeline
+
     async def _record(self, what: Any, send: Callable[..., Awaitable[Any]], *words: Any) -> Any:
         op = OPS.get(BY_SCRIPT[what])
         if op is None:
@@ -179,3 +187,39 @@ class AsyncRecorded(redis.asyncio.Redis):
             raise
         sending.replied(reply)
         return reply
+
+
+class RecordedPipeline(redis.asyncio.client.Pipeline):
+    """What travels together."""
+
+    journal: Journal
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        sent = [self._sending(*args) for args, _ in self.command_stack]
+        SENDING.set(tuple(filter(None, sent)))
+        try:
+            replies: list[Any] = await super().execute(raise_on_error)
+        except BaseException as error:
+            for sending in filter(None, sent):
+                sending.failed(error)
+            raise
+        for each, reply in zip(sent, replies, strict=True):
+            if isinstance(each, Sending):
+                each.failed(reply) if isinstance(reply, Exception) else each.replied(reply)
+        return replies
+
+    def _sending(self, _: str, what: Any, *words: Any) -> Sending | None:
+        op = OPS.get(BY_SCRIPT.get(what, ""))
+        return Sending(self.journal, op, words) if op else None
+
+
+def remember_attempts(hub: riskscale.Hub) -> None:
+    """Whose token it is, while that can be seen."""
+    soon = hub._sender.soon
+
+    def remembered(call: Call[Any], *rest: Any) -> Any:
+        if call.script == "lock.acquire":
+            ATTEMPTS.setdefault(str(call.args[0]), ATTEMPT.get())
+        return soon(call, *rest)
+
+    hub._sender.soon = remembered  # type: ignore[method-assign]

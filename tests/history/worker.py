@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from riskscale import Hub, LeaseLost, Lock
-from tests.history.recorder import ATTEMPT, AsyncCountingRetry, AsyncRecorded, Journal, backoff
+from tests.history.recorder import ATTEMPT, AsyncCountingRetry, AsyncRecorded, Journal, backoff, remember_attempts
 from tests.history.rounds import BEAT, Round, Settings, rounds
 
 
@@ -31,6 +31,7 @@ class Users:
         beats = asyncio.create_task(self.beat(alive))
         await alive.wait()
         async with self.client, self.hub() as hub:
+            remember_attempts(hub)
             await asyncio.gather(*(self.user(hub, number) for number in range(self.settings.users)))
         self.over.set()
         await beats

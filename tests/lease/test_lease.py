@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import riskscale.sync
-from riskscale import ArgumentError, Hub, LeaseLost, Lock, StateError
+from riskscale import ArgumentError, Hub, LeaseLost, Lock, Semaphore, StateError
 
 SOON = 10.0
 
@@ -281,3 +281,19 @@ async def test_who_loses_by_force_hears_at_once(hub: Hub, raw_client: Any, prefi
     raw_client.publish(f"{prefix}rs1:lost", f"{lease.token} lost")
     await asyncio.wait_for(lost.wait(), SOON)
     assert lease.remaining() == 0
+
+
+async def test_a_hold_is_of_one_block_or_decorates_a_function(hub: Hub) -> None:
+    semaphore = Semaphore(hub, "pool", limit=2, ttl=60)
+    hold = semaphore.hold(timeout=0)
+    async with hold:
+        with pytest.raises(StateError, match="one block"):
+            await hold.__aenter__()
+        assert (await semaphore.inspect()).held == 1
+    assert (await semaphore.inspect()).held == 0
+
+    @semaphore.hold(timeout=0)
+    async def used() -> int:
+        return (await semaphore.inspect()).held
+
+    assert [await used(), await used()] == [1, 1] and (await semaphore.inspect()).held == 0
