@@ -34,7 +34,7 @@ LEFT_OUT = pytest.StashKey[list[str]]()
 LONG = ("benchmarks", "faults", "history")
 """Rooms that begin: they wait for processes, beside tests that compute, and the end is shared out in small parts."""
 
-for name, examples in {"default": 100, "ci": 250, "matrix": 15}.items():
+for name, examples in {"default": 60, "ci": 250, "matrix": 15}.items():
     hypothesis.settings.register_profile(
         name,
         max_examples=examples,

@@ -94,7 +94,7 @@ async def on_server(
 ) -> AsyncIterator[Engine]:
     """The engine on a real one, by a client with short time-outs; ``changes`` are settings."""
     chosen = settings(url, folder, **changes)
-    client = GatheringRedis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=None)
+    client = GatheringRedis.from_url(url, socket_timeout=0.3, socket_connect_timeout=0.3, retry=None)
     async with client, running(chosen, client=client, **parts) as engine:
         yield engine
 

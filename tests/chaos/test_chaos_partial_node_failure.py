@@ -49,7 +49,7 @@ async def test_server_one_of_three_replicas_dies_freezes_or_ends(
     with replicas(scratch_server.url, 3, CHAOS_MODEL_SECONDS="0.02") as fleet:
         others = [each.url for each in fleet[1:]]
         at = datetime.now(UTC).isoformat()
-        async with Driver([each.url for each in fleet], attempts=3, timeout=2) as driver:
+        async with Driver([each.url for each in fleet], attempts=3, timeout=1) as driver:
             await send_all(driver, at, lambda sent: fleet[0].signal(trouble) if sent == 40 else None)
         async with Driver(others, attempts=100, timeout=5) as rest:
             await send_all(rest, at)

@@ -74,7 +74,7 @@ async def test_server_paused_or_killed_nothing_accepted_is_lost(
             await until(lambda part=part: len(told.accepted) >= part)
             before = sum(told.failures.values())
             with outage:
-                await until(lambda before=before: sum(told.failures.values()) > before + 8)
+                await until(lambda before=before: sum(told.failures.values()) > before + 4)
                 assert (await engine.health.system_health("ready")).http_status != 200
                 assert (await engine.health.system_health("live")).http_status == 200
         await working
@@ -133,11 +133,11 @@ async def test_server_behind_a_bad_link(lasting_server: ServerProcess, tmp_path:
         await until(lambda: len(told.accepted) > 5)
         if how == "slow":
             door.delay = 0.05
-            await until(lambda: len(told.accepted) > 25)
+            await until(lambda: len(told.accepted) > 15)
             door.delay = 0.0
         elif how == "silent":
             door.flows.clear()
-            await until(lambda: sum(told.failures.values()) > 8)
+            await until(lambda: sum(told.failures.values()) > 4)
             door.flows.set()
         else:
             await cut_again_and_again(door, working)
