@@ -14,7 +14,7 @@ from tests.partition.run import run
 
 @pytest.mark.server
 def test_ten_owners_in_trouble(backend: Any, prefix: str, tmp_path: Path) -> None:
-    history = run(url_of(backend), prefix, tmp_path, seconds=7, seed=7)
+    history = run(url_of(backend), prefix, tmp_path, seconds=10, seed=7)
     verdict = check(history)
     assert not verdict.violations, "\n".join(verdict.violations[:20])
     assert {fault.kind for fault in history.faults} == {"kill", "stop", "cont", "term"}
