@@ -89,7 +89,7 @@ class BaseHub:
     def _check_open(self) -> None:
         if self._closed:
             raise HubClosed
-        if len(_forks) != self._forks:
+        if self.is_forked:
             raise StateError("this hub belongs to the process that made it; make another after a fork")
 
     def _words(self, call: Call[Any]) -> tuple[Any, ...]:

@@ -123,11 +123,6 @@ def _all_seen(reply: Sequence[Any]) -> tuple[bool, float, list[int]]:
     return acquired == 1, at_us / MICRO, fences
 
 
-def _force_released(reply: Sequence[Any]) -> ForceReleased:
-    released, fence, told, at_us = reply
-    return ForceReleased(released == 1, fence, told, at_us / MICRO)
-
-
 def _info(reply: Sequence[Any]) -> LockInfo:
     _, held, fence, lease_us, owner, holds, metadata, waiting = reply[:8]
     items = [reply[at : at + 3] for at in range(8, len(reply), 3)]
