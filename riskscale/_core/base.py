@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 import time
@@ -157,11 +156,3 @@ def first_error(replies: list[Any]) -> list[Any]:
 def scripts_to_load(only: Iterable[str] | None) -> list[Script]:
     """The scripts named, or all."""
     return [script(name) for name in (names() if only is None else only)]
-
-
-def own(error: Exception) -> Exception:
-    """One for each: raised in hundreds of tasks, a single one would gather the traceback of them all."""
-    try:
-        return copy.copy(error)
-    except Exception:  # one that cannot be made anew from its arguments
-        return error

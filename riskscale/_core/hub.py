@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from riskscale._core.answers import Unanswered, within
 from riskscale._core.base import GRACE, BaseHub, scripts_to_load
 from riskscale._core.call import Call, Cleanup, Finish, Flow, Listen, Step, Wait
 from riskscale._core.durations import Duration
@@ -253,18 +254,13 @@ class Hub(BaseHub):
             raise HubClosed
         self._check()
         answer, carrier = self._sender.soon(step.call, self._words(step.call), self.spawn, step.replicas)
-        timer = None if step.budget is None else answer.get_loop().call_later(step.budget, _give_up, answer)
         under_way.append(carrier)
         try:
-            await answer
-        except _GivenUp:
-            problem = f"no answer to {step.call.script} within {step.budget:g} s; its outcome is unknown"
-            raise TimeoutError(problem) from None
+            await within(step.budget, answer, step.call.script)
+        except Unanswered:
+            raise
         except Exception:  # noqa: S110 - it is told below
             pass
-        finally:
-            if timer is not None:
-                timer.cancel()
         under_way.remove(carrier)
         if self._closing and not step.last:  # too late: the flow gives back what it got
             raise HubClosed
@@ -306,15 +302,6 @@ class _Driven:
 
     under_way: list[asyncio.Task[Any]] = field(default_factory=list)
     slot: Slot | None = None
-
-
-class _GivenUp(Exception):
-    """The caller's budget has run out."""
-
-
-def _give_up(answer: asyncio.Future[Any]) -> None:
-    if not answer.done():
-        answer.set_exception(_GivenUp())
 
 
 def hub_of(client: Any) -> Hub:

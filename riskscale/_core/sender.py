@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from riskscale._core.base import first_error, is_noscript, own, raise_translated, sent_with_wait
+from riskscale._core.answers import fail_all
+from riskscale._core.base import first_error, is_noscript, raise_translated, sent_with_wait
 from riskscale._core.call import Call
 from riskscale._core.scripts import script
 from riskscale.errors import HubClosed
@@ -125,8 +126,7 @@ class Sender:
         if self._asks is asks:  # it was cancelled before its first step
             self._leave()
         error = HubClosed() if carrier.cancelled() else carrier.exception() or HubClosed()
-        for ask in asks:
-            ask.fail(error if isinstance(error, Exception) else HubClosed())
+        fail_all([ask.answer for ask in asks], error if isinstance(error, Exception) else HubClosed())
 
     async def _carry(self, asks: list[Ask]) -> None:
         if self._asks is asks:
@@ -134,7 +134,7 @@ class Sender:
         try:
             await self._in_turn(partial(self._deliver, asks))
         except Exception as error:
-            _fail_all(asks, error)
+            fail_all([ask.answer for ask in asks], error)
 
     async def _deliver(self, asks: list[Ask]) -> None:
         asks = [ask for ask in asks if not ask.is_left]
@@ -202,9 +202,3 @@ def _heads(call: Call[Any]) -> tuple[tuple[str, str], tuple[str, bytes]]:
     """What comes before the words: by the script's digest, and by its text where the server does not know that."""
     each = script(call.script)
     return ("EVALSHA", each.sha), ("EVAL", each.text)
-
-
-def _fail_all(asks: Iterable[Ask], error: Exception) -> None:
-    waiting = [ask for ask in asks if not ask.answer.done()]
-    for ask in waiting:
-        ask.fail(error if len(waiting) == 1 else own(error))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from riskscale._core.base import own
+from riskscale._core.answers import fail_all
 from riskscale._core.call import Arg, Call, line
 from riskscale._core.hub import Hub
 from riskscale.errors import HubClosed
@@ -88,7 +88,7 @@ class Kind:
 
     def close(self) -> None:
         """With the hub, which has waited for those who ask as long as it waits for anybody."""
-        _refuse(self._asks, HubClosed())
+        fail_all([ask.answer for ask in self._asks], HubClosed())
 
     def _given_up(self, ask: Ask) -> None:
         """Nobody keeps a place of those under way for callers who have all gone: a server may never answer."""
@@ -152,11 +152,11 @@ class Kind:
                     ask.answer.set_result(ask.plan.decided(numbers, ask.items, first))
                 first += len(ask.items)
         except Exception as error:
-            _refuse(asks, error)
+            fail_all([ask.answer for ask in asks], error)
 
     def _ended(self, batch: list[Ask], task: asyncio.Task[None]) -> None:
         if task.cancelled():  # perhaps before its first step
-            _refuse(batch, HubClosed())
+            fail_all([ask.answer for ask in batch], HubClosed())
         self._over(batch)
 
     def _over(self, batch: list[Ask]) -> None:
@@ -200,9 +200,3 @@ def _together(batch: Sequence[Ask]) -> Call[list[int]]:
 def _call(plan: Batched[R], keys: Sequence[bytes], words: Sequence[Arg]) -> Call[list[int]]:
     script, fixed = plan.kind
     return Call(script, tuple(keys), (*fixed, *words), line)
-
-
-def _refuse(asks: Iterable[Ask], error: Exception) -> None:
-    for ask in asks:
-        if not ask.answer.done():
-            ask.answer.set_exception(own(error))

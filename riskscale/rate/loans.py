@@ -18,7 +18,7 @@ from collections import deque
 from functools import partial
 from typing import Any, NamedTuple
 
-from riskscale._core.base import own
+from riskscale._core.answers import fail_all
 from riskscale._core.call import Call
 from riskscale._core.durations import MICRO
 from riskscale.errors import StateError
@@ -209,9 +209,7 @@ class Book:
 
     def failed(self, allowance: Allowance, error: Exception, now: float) -> None:
         """Tell those who wait; in advance nothing is asked for before the server may be back."""
-        for waiter in allowance.waiters:
-            if not waiter.answer.done():
-                waiter.answer.set_exception(own(error))
+        fail_all([waiter.answer for waiter in allowance.waiters], error)
         allowance.postpone(now + RETRY)
         self._ended(allowance, now)
 

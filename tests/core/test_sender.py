@@ -108,10 +108,12 @@ async def test_each_has_its_own_error(hub: Hub, wire: Wire, raw_client: Any) -> 
 
 async def test_a_connection_that_fails_fails_for_all(hub: Hub, wire: Wire) -> None:
     wire.error = redis.ConnectionError("gone")
+    wire.error.__cause__ = OSError("refused")
     limiter = RateLimiter(hub, Limit(5, per=60), coalesce=False)
     errors = await asyncio.gather(*(lock.acquire() for lock in locks(hub, 4)), limiter.hit("a"), return_exceptions=True)
     assert [type(error) for error in errors] == [redis.ConnectionError] * 5
     assert len({id(error) for error in errors}) == 5, "one for each: who raises it adds to its traceback"
+    assert all(isinstance(error, redis.ConnectionError) and str(error.__cause__) == "refused" for error in errors)
     wire.error = None
     assert all(isinstance(each, Lease) for each in await acquired(locks(hub, 4)))
 
