@@ -41,7 +41,8 @@ class BodyLimit:
             if len(body) > self._most:
                 refused, more = True, False
         if refused:
-            response = problem(TOO_LARGE, tenant_or_none(Headers(scope=scope)), f"{self._most} bytes at the most")
+            errors = [{"field": "body", "message": f"must be {self._most} bytes at the most"}]
+            response = problem(TOO_LARGE, tenant_or_none(Headers(scope=scope)), errors=errors)
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return

@@ -16,7 +16,7 @@ from risk_engine.tenants import tenant_or_none
 PROBLEM = "application/problem+json"
 
 
-def problem(failure: Failure, tenant: str | None, detail: str = "", errors: Sequence[dict[str, str]] = ()) -> Response:
+def problem(failure: Failure, tenant: str | None, errors: Sequence[dict[str, str]] = ()) -> Response:
     """The response; ``errors`` name the fields that are wrong."""
     body: dict[str, Any] = {
         "type": f"urn:risk-engine:{failure.kind.lower()}",
@@ -25,8 +25,6 @@ def problem(failure: Failure, tenant: str | None, detail: str = "", errors: Sequ
         "class": failure.kind,
         "tenant_id": tenant,
     }
-    if detail:
-        body["detail"] = detail
     if errors:
         body["errors"] = list(errors)
     headers = {}
@@ -55,7 +53,10 @@ async def on_invalid(request: Request, error: Any) -> Response:
 async def on_http(request: Request, error: Any) -> Response:
     """What the framework refuses: 404, 405 and the like."""
     kind = FailureClass.VALIDATION_ERROR if error.status_code < 500 else FailureClass.INTERNAL_ERROR
-    response = problem(Failure(kind, error.status_code, str(error.detail)), tenant_or_none(request.headers))
+    # The framework says 400 of a body that it could not even decode.
+    errors = [{"field": "body", "message": "must be JSON in UTF-8"}] if error.status_code == 400 else []
+    failure = Failure(kind, error.status_code, str(error.detail))
+    response = problem(failure, tenant_or_none(request.headers), errors=errors)
     response.headers.update(error.headers or {})
     return response
 

@@ -134,12 +134,12 @@ async def test_a_wrong_field_is_named(api: httpx.AsyncClient, changes: dict[str,
     ("request_", "status", "word"),
     [
         ({"content": b"{", "headers": ACME}, 400, "JSON"),
-        ({"content": b"\xff", "headers": ACME}, 400, ""),
-        ({"content": b"[" * 1500, "headers": ACME}, 400, ""),
-        ({"content": b'{"amount": ' + b"9" * 1900 + b"}", "headers": ACME}, 422, ""),
+        ({"content": b"\xff", "headers": ACME}, 400, "body"),
+        ({"content": b"[" * 1500, "headers": ACME}, 400, "body"),
+        ({"content": b'{"amount": ' + b"9" * 1900 + b"}", "headers": ACME}, 422, "amount"),
         ({"content": b'{"merchant": "\\ud800"}', "headers": ACME}, 422, "merchant"),
-        ({"content": b"", "headers": ACME}, 422, ""),
-        ({"json": [], "headers": ACME}, 422, ""),
+        ({"content": b"", "headers": ACME}, 422, "body"),
+        ({"json": [], "headers": ACME}, 422, "body"),
         ({"json": PAYMENT}, 422, "x-tenant"),
         ({"json": PAYMENT, "headers": {b"X-Tenant": b"\xff"}}, 422, "X-Tenant"),
         ({"json": PAYMENT, "headers": {"X-Tenant": "a" * 129}}, 422, "X-Tenant"),
@@ -155,7 +155,7 @@ async def test_a_malformed_request_is_the_callers_fault(
     assert (response.status_code, response.headers["Content-Type"]) == (status, "application/problem+json")
     assert response.json()["class"] == "VALIDATION_ERROR"
     assert response.json()["tenant_id"] == ("acme" if request_.get("headers", {}).get("X-Tenant") == "acme" else None)
-    assert word in response.text
+    assert word in json.dumps(response.json()["errors"]), "the field is named"
 
 
 async def test_a_body_without_a_length_is_bounded_as_well(api: httpx.AsyncClient) -> None:
