@@ -144,9 +144,14 @@ def version() -> str:
     return found[1]
 
 
+def prose(text: str) -> str:
+    """A header's text in Markdown, where ``<name>`` outside of a code span is taken for HTML, and not shown."""
+    return "`".join(part if i % 2 else part.replace("<", "\\<") for i, part in enumerate(text.split("`")))
+
+
 def row(*cells: str) -> str:
     """One row of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(prose(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def example(name: str, file: str) -> str:
@@ -162,8 +167,10 @@ def example(name: str, file: str) -> str:
 def readme(contract: dict[str, Any]) -> str:
     parts = [(LUA / "_lib" / "README.head.md").read_text().rstrip()]
     for name, entry in contract["scripts"].items():
-        rows = [f"## {name}", "", f"`{entry['file']}` · {', '.join(entry['flags'])} · repeat: {entry['repeat']}", ""]
-        rows += [entry["title"][0].upper() + entry["title"][1:], "", *entry["about"]]
+        repeat = prose(re.sub(" {2,}", ", ", entry["repeat"]))  # the header has them in columns
+        rows = [f"## {name}", "", f"`{entry['file']}` · {', '.join(entry['flags'])} · repeat: {repeat}", ""]
+        title = entry["title"][0].upper() + entry["title"][1:]
+        rows += [prose(title), "", *map(prose, entry["about"])]
         rows += ["", "| slot | name | type | |", "|---|---|---|---|"]
         for kind in ("keys", "args"):
             for item in entry[kind]:
@@ -175,8 +182,8 @@ def readme(contract: dict[str, Any]) -> str:
         for item in entry["returns"]:
             each = " per item" if "per" in item else ""
             rows.append(row(f"`{item['name']}`{each}", f"`{item['type']}`", item["text"]))
-        rows += ["", *(f"- `{word}`: {text}" for word, text in entry["errors"].items())]
-        rows += [f"- no TTL: {entry['ttl']}"] if "ttl" in entry else []
+        rows += ["", *(f"- `{word}`: {prose(text)}" for word, text in entry["errors"].items())]
+        rows += [f"- no TTL: {prose(entry['ttl'])}"] if "ttl" in entry else []
         rows += ["", "```sh", example(name, entry["file"]), "```"]
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"

@@ -21,21 +21,19 @@ UNITS = {"ms": 1000, "s": MICRO, "m": 60 * MICRO, "h": 3600 * MICRO, "d": 86400 
 
 def seconds(value: Duration, argument: str) -> float:
     """A length of time in seconds, 0 or more and finite; ArgumentError otherwise."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ArgumentError(argument, f"must be seconds or a timedelta, not {type(value).__name__}")
-    if not math.isfinite(value) or value < 0:
-        raise ArgumentError(argument, f"must be 0 or more and finite, not {value}")
-    return float(value)
+    given = _plain(value, argument)
+    if not math.isfinite(given) or given < 0:
+        raise ArgumentError(argument, f"must be 0 or more and finite, not {given}")
+    return float(given)
 
 
 def microseconds(value: Duration, argument: str, low: int, high: int) -> int:
     """The same as integer microseconds from ``low`` to ``high``, rounded to the nearest."""
-    result = round(seconds(value, argument) * MICRO)
-    if not low <= result <= high:
-        raise ArgumentError(argument, f"must be from {low / MICRO:g} to {high / MICRO:g} seconds, not {value}")
-    return result
+    given = _plain(value, argument)
+    if not math.isfinite(given) or not low <= round(given * MICRO) <= high:
+        least, most = (f"{bound / MICRO:.15g}" for bound in (low, high))
+        raise ArgumentError(argument, f"must be from {least} to {most} seconds, not {given}")
+    return round(given * MICRO)
 
 
 def integer(value: int, argument: str, low: int, high: int = MAX_INT) -> int:
@@ -61,3 +59,11 @@ def length(text: str, argument: str) -> float:
     if not re.fullmatch(r"(\d{1,9}(ms|[smhdw]))+", text, re.ASCII):
         raise ArgumentError(argument, f"must be a length of time such as 90s, 10m or 1h30m, not {text!r}")
     return sum(int(many) * UNITS[unit] for many, unit in re.findall(r"(\d+)(ms|[smhdw])", text)) / MICRO
+
+
+def _plain(value: Duration, argument: str) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentError(argument, f"must be seconds or a timedelta, not {type(value).__name__}")
+    return value

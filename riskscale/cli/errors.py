@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import zlib
 
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from riskscale.errors import RiskscaleError
@@ -17,6 +17,7 @@ BROKEN_PIPE = 141
 """128 + SIGPIPE, as the shell reports it for other programs."""
 
 _CONNECTING = re.compile(r"^(Error -?\d+ (while writing to|connecting to|while reading from) \S+\.? *:? *)+")
+_NO_PASSWORD = ("HELLO must be called with the client already authenticated", "Authentication required")
 ACL_HINT = "`riskscale scripts acl` prints what a user needs, with --operator for operators"
 
 
@@ -44,6 +45,8 @@ def server_words(error: Exception) -> str:
     words = _CONNECTING.sub("", str(error)).strip().rstrip(".")
     if is_noperm(error):
         return f"{words}; {ACL_HINT}"
+    if is_refused(error) and words.startswith(_NO_PASSWORD):
+        return "it requires a password, and the URL has none: redis://[user]:password@host"
     if words:
         return words
     return "no answer in time" if isinstance(error, RedisTimeoutError) else "no connection"
@@ -53,6 +56,11 @@ def is_noperm(error: Exception) -> bool:
     """Whether the ACL forbids it; a command inside a script says so without a code, each server in its own words."""
     inside = ("NOPERM", "ACL failure in script", "The user executing the script can't")
     return type(error).__name__ == "NoPermissionError" or any(words in str(error) for words in inside)
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether the server answered, and does not take the user or the password, which is an error of the connection."""
+    return isinstance(error, AuthenticationError)
 
 
 def is_unreachable(error: Exception) -> bool:

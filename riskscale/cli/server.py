@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from riskscale._core.mailbox import QUIET
-from riskscale.cli.errors import Failure, is_noperm, is_unreachable, server_words
+from riskscale.cli.errors import Failure, is_noperm, is_refused, is_unreachable, server_words
 from riskscale.testing.embedded import fake_client, new_fake_server
 
 TIMEOUT = 5.0
@@ -112,7 +112,7 @@ def heard(client: Any, channel: str) -> Iterator[bytes | str | None]:
 
 def unreachable(url: str, error: Exception) -> Failure:
     """The line for a server that does not answer, or not as it should."""
-    verb = "cannot reach " if is_unreachable(error) else ""
+    verb = "cannot reach " if is_unreachable(error) and not is_refused(error) else ""
     return Failure(f"{verb}{safe_url(url)}: {server_words(error)}")
 
 

@@ -123,7 +123,7 @@ def as_limits(limits: Limit | Iterable[Limit], argument: str = "limits") -> tupl
     """One limit or several, all of which a request must pass; ArgumentError naming ``argument`` otherwise."""
     several = (limits,) if isinstance(limits, Limit) else tuple(limits) if isinstance(limits, Iterable) else ()
     if not 1 <= len(several) <= 32 or not all(isinstance(limit, Limit) for limit in several):
-        raise ArgumentError(argument, "must be a Limit, or 1 to 32 of them")
+        raise ArgumentError(argument, "must be a Limit, or 1 to 32 of them; Limit.parse() makes one of text")
     if len({(limit.label, limit.algorithm) for limit in several}) != len(several):
         raise ArgumentError(argument, "holds two of the same period and algorithm; give them names")
     return several

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 import riskscale
 from riskscale.cli.errors import explain, printable
@@ -96,7 +97,19 @@ def test_a_wrong_password(run: Callable[..., Any], scratch_server: Any) -> None:
         code, out, err = run(*command, "--redis", url)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert SECRET not in err
-        assert safe_url(url) in err
+        assert safe_url(url) in err and "cannot reach" not in err
+
+
+@pytest.mark.server
+@pytest.mark.owns_server
+@pytest.mark.parametrize("protocol", ["", "?protocol=2", "?protocol=3"])
+def test_no_password(run: Callable[..., Any], scratch_server: Any, protocol: str) -> None:
+    with redis.Redis.from_url(scratch_server.url) as client:
+        client.config_set("requirepass", SECRET)
+    code, out, err = run("doctor", "--redis", scratch_server.url + protocol)
+    assert (code, out) == (2, "")
+    said = "it requires a password, and the URL has none: redis://[user]:password@host"
+    assert err == f"riskscale: {safe_url(scratch_server.url)}: {said}\n"
 
 
 def test_unreadable_gzip(run: Callable[..., Any], tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def cases() -> list[Any]:
                 yield pytest.param(name, at, slot, values, id=f"{name}-{slot}-{at}")
 
 
+def test_no_name_in_the_readme_is_taken_for_html() -> None:
+    readme = (contract.LUA / "README.md").read_text()
+    shown = re.sub(r"^```.*?^```|`[^`]*`", "", readme, flags=re.M | re.S)
+    assert "\\<prefix>rs1:{\\<name>}:lock" in shown and not re.findall(r"(?<!\\)<.*", shown)
+
+
 def test_there_is_an_example_of_every_script() -> None:
     assert sorted(EXAMPLES) == names()
 

@@ -31,6 +31,12 @@ async def test_a_blocking_client_is_refused_by_asyncio_classes_and_the_reverse()
         riskscale.sync.Lock(fakeredis.FakeAsyncRedis(), "a", ttl=1)
     with pytest.raises(ArgumentError, match="evalsha"):
         Hub(object())
+    with pytest.raises(ArgumentError, match=r"client is a blocking hub; use riskscale\.sync"):
+        Lock(riskscale.sync.Hub(fakeredis.FakeRedis()), "a", ttl=1)
+    with pytest.raises(ArgumentError, match=r"client is an asyncio hub; use riskscale, or give riskscale\.sync"):
+        riskscale.sync.Lock(Hub(fakeredis.FakeAsyncRedis()), "a", ttl=1)
+    with pytest.raises(ArgumentError, match="client is a hub already"):
+        Hub(Hub(fakeredis.FakeAsyncRedis()))
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,12 @@ async def test_bad_input_names_the_argument(hub: Hub, argument: str, options: di
     assert caught.value.argument == argument
 
 
+def test_a_bad_ttl_is_told_what_is_good(hub: Hub) -> None:
+    for bad in (0, -1, 1e9, float("inf")):
+        with pytest.raises(ArgumentError, match=rf"ttl must be from 0\.001 to 31622400 seconds, not {bad}"):
+            Lock(hub, "job", ttl=bad)
+
+
 async def test_bad_times_are_refused_before_anything_is_sent(hub: Hub, raw_client: Any, prefix: str) -> None:
     lock = Lock(hub, "job", ttl=1)
     for bad in (-1, float("nan"), "1"):

@@ -175,6 +175,11 @@ async def test_bad_costs_are_refused_before_anything_is_sent(hub: Hub, raw_clien
     assert not list(raw_client.scan_iter(f"{prefix}*"))
 
 
+def test_text_is_no_limit(hub: Hub) -> None:
+    with pytest.raises(ArgumentError, match=r"limits must be a Limit.*Limit\.parse\(\)"):
+        RateLimiter(hub, "100/minute")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("key", ["", b"a", None, "\ud800"])
 async def test_bad_keys_are_refused(hub: Hub, key: Any) -> None:
     with pytest.raises(ArgumentError, match="key"):
