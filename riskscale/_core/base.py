@@ -101,25 +101,23 @@ class BaseHub:
         return len(call.keys), *call.keys, *call.args, now
 
 
-_OTHER = {
-    True: "use riskscale, or give riskscale.sync a blocking one",
-    False: "use riskscale.sync, or give riskscale an asyncio one",
-}
-"""What to do, by whether it is the blocking classes that were given one of the other kind."""
-
-
 def check_client(client: Any, blocking: bool) -> None:
     """Refuse a client that cannot run scripts, or that is of the other kind (asyncio, blocking)."""
-    if isinstance(client, BaseHub) and client._blocking == blocking:
-        raise ArgumentError("client", "is a hub already")
     if isinstance(client, BaseHub):
-        raise ArgumentError("client", f"is {'an asyncio' if blocking else 'a blocking'} hub; {_OTHER[blocking]}")
+        same = client._blocking == blocking
+        raise ArgumentError("client", "is a hub already") if same else _of_the_other_kind("hub", blocking)
     for method in ("evalsha", "eval"):
         if not callable(getattr(client, method, None)):
             raise ArgumentError("client", f"must be a Redis or Valkey client, or a hub: it has no {method}()")
     is_async = any(inspect.iscoroutinefunction(getattr(client, name, None)) for name in ("execute_command", "evalsha"))
     if blocking == is_async:
-        raise ArgumentError("client", f"is {'an asyncio' if blocking else 'a blocking'} client; {_OTHER[blocking]}")
+        raise _of_the_other_kind("client", blocking)
+
+
+def _of_the_other_kind(what: str, blocking: bool) -> ArgumentError:
+    if blocking:
+        return ArgumentError("client", f"is an asyncio {what}; use riskscale, or give riskscale.sync a blocking one")
+    return ArgumentError("client", f"is a blocking {what}; use riskscale.sync, or give riskscale an asyncio one")
 
 
 def is_noscript(error: Exception) -> bool:
